@@ -1,0 +1,97 @@
+"""How a task enters this package on a worker, reports progress and learns that it was canceled.
+
+The one place in `pipelines` that talks to Dask. `run` is called through the dispatcher's by-value trampoline,
+so a worker that lacks this package raises an ordinary ModuleNotFoundError instead of dying.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.errors import Canceled
+from pipelines.plan import Json
+from pipelines.store import Store, open_store
+
+TOPIC = "haulier"
+_REPORT_EVERY = 0.25  # seconds between two progress events of one task
+
+
+@dataclass
+class Context:
+    """What an entry may know of its job: where bytes live, whom to tell, whether to go on.
+
+    `part` is the index of the part (None in plan, combine and finish). Not thread-safe: one task, one context.
+    """
+
+    job_id: str
+    epoch: int
+    store_url: str
+    part: int | None = None
+    send: Callable[[Json], None] = field(default=lambda event: None, repr=False)
+    canceled: Callable[[], bool] = field(default=lambda: False, repr=False)
+    _sent: float = field(default=0.0, repr=False)
+
+    @property
+    def store(self) -> Store:
+        return open_store(self.store_url)
+
+    @property
+    def scratch(self) -> str:
+        """Store key prefix for what this attempt writes before it is published."""
+        return f"scratch/{self.job_id}-{self.epoch}"
+
+    @property
+    def results(self) -> str:
+        """Store key prefix for this attempt's artifacts."""
+        return f"results/{self.job_id}/{self.epoch}"
+
+    def progress(self, done: int) -> None:
+        """Report units done inside this part so far; also raises Canceled when the job was canceled."""
+        self.check()
+        now = time.monotonic()
+        if now - self._sent >= _REPORT_EVERY:
+            self._sent = now
+            self.send({"job": self.job_id, "epoch": self.epoch, "part": self.part, "done": done})
+
+    def check(self) -> None:
+        """Raise Canceled when the job was canceled. Cheap: call it at least every 0.2 s of work."""
+        if self.canceled():
+            raise Canceled("The job was canceled.")
+
+
+def load(entry: str) -> Callable[..., Any]:
+    """The function behind "module:function"."""
+    module, _, name = entry.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def run(entry: str, job: Json, spec: Json, argument: Any) -> Any:
+    """Call `entry(context, spec, argument)` on a Dask worker. `job` holds job_id, epoch, store_url and part."""
+    context = Context(**job, send=_send, canceled=_canceled())
+    context.check()
+    return load(entry)(context, spec, argument)
+
+
+def _send(event: Json) -> None:
+    from distributed import get_worker
+
+    get_worker().log_event(TOPIC, event)
+
+
+def _canceled() -> Callable[[], bool]:
+    """A cheap look at the worker's own task state: `cancel()` never stops a running thread, so tasks poll."""
+    from distributed import get_worker
+    from distributed.worker import thread_state
+
+    tasks, key = get_worker().state.tasks, thread_state.key
+
+    def canceled() -> bool:
+        task = tasks.get(key)
+        return task is None or task.state in ("cancelled", "resumed")
+
+    return canceled

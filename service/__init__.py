@@ -1,0 +1,1 @@
+"""The web side of Haulier: API, tracker, dispatcher, cluster, client. Importing it imports nothing."""

@@ -1,0 +1,136 @@
+"""The life of a job: its states, the moves between them, and the Job itself.
+
+Pure rules. Storing them is the tracker's business, acting on them the dispatcher's; no I/O and no clock here.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from pipelines.plan import Artifact, Json, Progress
+
+
+class JobState(StrEnum):
+    """Where a job is; the values are the words of `/api/jobs/{id}`."""
+
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    SUCCESSFUL = "successful"
+    FAILED = "failed"
+    DISMISSED = "dismissed"
+
+
+TERMINAL = frozenset({JobState.SUCCESSFUL, JobState.FAILED, JobState.DISMISSED})
+
+# Every move there is. A lost job goes back to ACCEPTED and is leased again under the next epoch.
+MOVES: dict[JobState, frozenset[JobState]] = {
+    JobState.ACCEPTED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.DISMISSED}),
+    JobState.RUNNING: frozenset({JobState.ACCEPTED, *TERMINAL}),
+    JobState.SUCCESSFUL: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.DISMISSED: frozenset(),
+}
+
+
+def sources_of(target: JobState) -> frozenset[JobState]:
+    """The states a job may be in to move to `target`: the guard of every state-changing UPDATE."""
+    return frozenset(state for state, targets in MOVES.items() if target in targets)
+
+
+class Priority(StrEnum):
+    """How urgent a job is to its caller; acts between parts, never interrupts one."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed: a stable code and one sentence that is safe to show."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What the tracker is asked to accept. `idempotency_hash` is the digest of the request behind the key."""
+
+    id: str
+    kind: str
+    type: str
+    parameters: Json
+    spec: Json
+    size: int
+    unit: str
+    owner: str = "local"
+    priority: Priority = Priority.INTERACTIVE
+    idempotency_key: str | None = None
+    idempotency_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the tracker remembers it. Times are aware UTC.
+
+    `epoch` counts leases and is never reset: it fences out whoever held the job before. `attempt` counts the runs
+    that were the job's own; losing a scheduler costs an epoch but no attempt. `revision` grows with every change.
+    """
+
+    id: str
+    kind: str
+    type: str
+    owner: str
+    priority: Priority
+    parameters: Json
+    spec: Json
+    size: int
+    state: JobState
+    epoch: int
+    attempt: int
+    progress: Progress
+    revision: int
+    created: datetime
+    updated: datetime
+    plan: Json | None = None
+    message: str | None = None
+    cancel_requested: bool = False
+    started: datetime | None = None
+    finished: datetime | None = None
+    last_progress: datetime | None = None
+    heartbeat: datetime | None = None
+    artifact: Artifact | None = None
+    error: JobError | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a job's append-only history. `sequence` grows with time over all jobs."""
+
+    sequence: int
+    job_id: str
+    at: datetime
+    name: str
+    data: Json = field(default_factory=dict)
+
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts like the number it writes
+
+
+def new_id(now: datetime) -> str:
+    """A job id: 26 URL-safe characters, sortable by time (48 bits of ms), unguessable (80 random bits). As a ULID."""
+    number = (int(now.timestamp() * 1000) << 80) | secrets.randbits(80)
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def retry_after(eta_seconds: float | None) -> int:
+    """Seconds a client should wait before it asks again: a third of the ETA, 1 to 30; 1 without one."""
+    return min(30, max(1, math.ceil(eta_seconds / 3))) if eta_seconds is not None else 1
