@@ -1,0 +1,40 @@
+"""What there is: the kinds of job, the report types, the import formats. Literal dicts, nothing clever.
+
+Adding a report type or a format is one file and one line here or in the dict this page names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipelines.datasets import Catalog
+from pipelines.imports import pipeline as imports
+from pipelines.plan import Artifact, Json, Request
+from pipelines.reports import pipeline as reports
+from pipelines.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The four things a kind of job gives.
+
+    `parse(payload, catalog)` runs in the web process and raises InvalidRequest with every fault. `plan` names an
+    entry that runs on a worker: `(context, spec, None) -> Plan.to_json()`. `publish(store, job_id, epoch, spec,
+    outcome)` and `discard(store, job_id, epoch, spec)` run in the dispatcher and may be repeated.
+    """
+
+    parse: Callable[[Json, Catalog], Request]
+    plan: str
+    publish: Callable[[Store, str, int, Json, Json], Artifact]
+    discard: Callable[[Store, str, int, Json], None]
+
+
+PIPELINES: dict[str, Pipeline] = {
+    "report": Pipeline(
+        reports.parse, "pipelines.reports.pipeline:make_plan", reports.publish, reports.discard
+    ),
+    "import": Pipeline(
+        imports.parse, "pipelines.imports.pipeline:make_plan", imports.publish, imports.discard
+    ),
+}
