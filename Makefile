@@ -1,0 +1,46 @@
+# Every target sets up .venv by itself; all of it works on a fresh machine with Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo serve test test-slow lint bench lock clean
+.DEFAULT_GOAL := demo
+
+$(VENV)/.service: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.service requirements-test.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-test.lock
+	touch $@
+
+demo: $(VENV)/.service ## import sample sales, run a report, show the result
+	$(BIN)/haulier demo
+
+serve: $(VENV)/.service ## the embedded service on http://127.0.0.1:8480
+	$(BIN)/haulier serve
+
+test: $(VENV)/.test lint ## lint, types, all tests but the slow ones
+	$(BIN)/pytest
+
+test-slow: $(VENV)/.test ## the rows that take minutes
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test ## ratios measured side by side; takes some minutes
+	$(BIN)/python tests/benchmarks/run.py
+
+lock: ## pin every dependency with hashes, for all platforms and Pythons
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra service --universal --generate-hashes --no-header -q -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra service --extra test --universal --generate-hashes --no-header -q -o requirements-test.lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

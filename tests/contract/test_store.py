@@ -1,0 +1,108 @@
+"""What every Store promises, on each file system that is at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import Fault, InvalidRequest, PipelineError, UnknownDataset, nearest
+from pipelines.store import Store
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return Store(str(tmp_path) if request.param == "local" else f"memory://{tmp_path.name}")
+
+
+def put(store: Store, key: str, data: bytes) -> None:
+    with store.put(key) as sink:
+        sink.write(data)
+
+
+def test_a_put_is_read_back_whole_and_in_ranges(store: Store) -> None:
+    with store.put("a/b.bin") as sink:
+        sink.write(b"hello ")
+        sink.write(memoryview(b"world"))
+    assert (sink.bytes, sink.sha256) == (11, hashlib.sha256(b"hello world").hexdigest())
+    assert store.stat("a/b.bin").bytes == 11
+    assert store.open("a/b.bin").read() == b"hello world"
+    assert store.read_range("a/b.bin", 6, 100) == b"world"
+
+
+def test_nothing_is_visible_before_the_put_ends(store: Store) -> None:
+    with store.put("a/b") as sink:
+        sink.write(b"x")
+        assert not store.exists("a/b")
+    assert store.exists("a/b")
+
+
+def test_a_failed_put_leaves_nothing_and_keeps_the_old_object(store: Store) -> None:
+    put(store, "a/b", b"old")
+    with pytest.raises(RuntimeError), store.put("a/b") as sink:
+        sink.write(b"new")
+        raise RuntimeError
+    assert store.open("a/b").read() == b"old"
+    assert [each.key for each in store.list("a")] == ["a/b"]
+
+
+def test_a_second_put_replaces_the_object(store: Store) -> None:
+    put(store, "k", b"one")
+    put(store, "k", b"three")
+    assert store.open("k").read() == b"three"
+
+
+def test_list_is_sorted_and_children_are_folders(store: Store) -> None:
+    for key in ("d/b/2", "d/a/1", "d/c"):
+        put(store, key, b"x")
+    assert [each.key for each in store.list("d")] == ["d/a/1", "d/b/2", "d/c"]
+    assert store.children("d") == ("a", "b")
+    assert list(store.list("missing")) == [] and store.children("missing") == ()
+
+
+def test_delete_takes_objects_and_prefixes_and_forgives_missing_ones(store: Store) -> None:
+    put(store, "d/a", b"x")
+    put(store, "d/b", b"x")
+    store.delete("d/a")
+    assert not store.exists("d/a")
+    store.delete("d")
+    store.delete("d")
+    assert list(store.list("d")) == []
+
+
+def test_a_missing_object_is_a_file_not_found(store: Store) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.open("nope").read()
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/.hidden", "a b", "a\x00b", "a/"]
+)
+def test_unsafe_keys_never_reach_the_file_system(store: Store, key: str) -> None:
+    with pytest.raises(ValueError, match="not a store key"):
+        store.exists(key)
+
+
+def test_rename_moves_a_whole_prefix(store: Store) -> None:
+    put(store, "old/a", b"1")
+    store.rename("old", "new")
+    assert store.exists("new/a") and not store.exists("old/a")
+
+
+def test_pipeline_errors_survive_pickling_with_their_text() -> None:
+    for error in (
+        UnknownDataset("no such dataset"),
+        InvalidRequest([Fault("/a", "wrong")]),
+        PipelineError("x"),
+    ):
+        copy = pickle.loads(pickle.dumps(error))
+        assert (type(copy), copy.detail, copy.code) == (type(error), error.detail, error.code)
+
+
+def test_nearest_names_the_known_ones() -> None:
+    assert nearest("regoin", ["region", "revenue"]) == "; did you mean 'region'?"
+    assert nearest("Region", ["region"]) == "; did you mean 'region'?"
+    assert nearest("zzz", ["a", "b"]) == "; known are 'a', 'b'"
+    assert nearest("zzz", []) == ""
