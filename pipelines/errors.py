@@ -1,4 +1,4 @@
-"""Errors of the worker side. Their text is safe to show to a user; anything else is a bug and shown as `internal`.
+"""Errors of the worker side. Their text is safe to show a user; anything else is a bug, shown as `internal`.
 
     PipelineError            code        what it says
     ├── InvalidRequest       invalid-parameters   the submission is wrong: every fault, with a JSON pointer

@@ -1,7 +1,8 @@
 """What travels between API, dispatcher and workers: Request, Plan, Part, Progress, Artifact.
 
-All of it is small and JSON-able; it names data and never holds it. Standard library only: no Dask, no Arrow,
-no I/O. How a Plan becomes a Dask graph is `service.cluster`'s business, how an entry is called `pipelines.run`'s.
+All of it is small and JSON-able; it names data and never holds it. Standard library only: no Dask, no
+Arrow, no I/O. How a Plan becomes a Dask graph is `service.cluster`'s business, how an entry is called
+`pipelines.run`'s.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ Json = dict[str, Any]
 class Request:
     """A submission that passed every check: what the job row remembers of it.
 
-    `spec` is the normalised form the workers get (dataset version pinned, defaults filled in); `parameters` is
-    what the client wrote. `size` is the work to expect in `unit` ("rows", "bytes"): it feeds the first ETA.
+    `spec` is the normalised form the workers get (dataset version pinned, defaults filled in); `parameters`
+    is what the client wrote. `size` is the work to expect in `unit` ("rows", "bytes"): it feeds the first ETA.
     """
 
     type: str
@@ -43,7 +44,8 @@ class Plan:
     Entries are "module:function" names, called by `pipelines.run.run` on a worker:
     `run_part(context, spec, payload) -> partial`, `combine(context, spec, [partial, ...]) -> partial`,
     `finish(context, spec, [partial, ...]) -> Json` (the outcome that `publish` takes).
-    `combine` must be associative and gets its partials in part order; without it `finish` gets one partial a part.
+    `combine` must be associative and gets its partials in part order; without it `finish` gets one partial
+    a part.
     """
 
     spec: Json
@@ -70,7 +72,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Units truly done of a total; never falls within one attempt. `total` is None until the job is planned."""
+    """Units truly done of a total; never falls within one attempt. `total` is None until planned."""
 
     done: int = 0
     total: int | None = None
@@ -85,7 +87,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A finished file in the store. `path` is its store key, `name` what a download is called; sizes in bytes."""
+    """A finished file in the store. `path` is its store key, `name` what a download is called."""
 
     path: str
     name: str

@@ -19,9 +19,9 @@ from pipelines.store import Store
 class Pipeline:
     """The four things a kind of job gives.
 
-    `parse(payload, catalog)` runs in the web process and raises InvalidRequest with every fault. `plan` names an
-    entry that runs on a worker: `(context, spec, None) -> Plan.to_json()`. `publish(store, job_id, epoch, spec,
-    outcome)` and `discard(store, job_id, epoch, spec)` run in the dispatcher and may be repeated.
+    `parse(payload, catalog)` runs in the web process and raises InvalidRequest with every fault. `plan` names
+    an entry that runs on a worker: `(context, spec, None) -> Plan.to_json()`. `publish(store, job_id, epoch,
+    spec, outcome)` and `discard(store, job_id, epoch, spec)` run in the dispatcher and may be repeated.
     """
 
     parse: Callable[[Json, Catalog], Request]
