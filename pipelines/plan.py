@@ -19,7 +19,7 @@ class Request:
     """A submission that passed every check: what the job row remembers of it.
 
     `spec` is the normalised form the workers get (dataset version pinned, defaults filled in); `parameters`
-    is what the client wrote. `size` is the work to expect in `unit` ("rows", "bytes"): it feeds the first ETA.
+    is what the client wrote. `size` is the work to expect in `unit` ("rows", "bytes"): it feeds the ETA.
     """
 
     type: str

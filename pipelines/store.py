@@ -82,13 +82,12 @@ class Store:
         self.url = url
         self._fs, root = fsspec.core.url_to_fs(url)
         self._root = str(root).rstrip("/")
-        self._local = "file" in (
-            self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,)
-        )
+        protocols = self._fs.protocol
+        self._local = "file" in ((protocols,) if isinstance(protocols, str) else protocols)
 
     @contextmanager
     def put(self, key: str) -> Iterator[Sink]:
-        """Write an object; it appears under `key`, whole and synced, only when the block ends without an error."""
+        """Write an object; it appears under `key`, whole and synced, only when the block ends well."""
         path = self.path(key)
         temporary = self.path(f"{key}.{uuid.uuid4().hex}.part")
         try:

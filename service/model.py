@@ -77,8 +77,9 @@ class NewJob:
 class Job:
     """A job as the tracker remembers it. Times are aware UTC.
 
-    `epoch` counts leases and is never reset: it fences out whoever held the job before. `attempt` counts the runs
-    that were the job's own; losing a scheduler costs an epoch but no attempt. `revision` grows with every change.
+    `epoch` counts leases and is never reset: it fences out whoever held the job before. `attempt` counts the
+    runs that were the job's own; losing a scheduler costs an epoch but no attempt. `revision` grows with every
+    change.
     """
 
     id: str
@@ -126,7 +127,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts lik
 
 
 def new_id(now: datetime) -> str:
-    """A job id: 26 URL-safe characters, sortable by time (48 bits of ms), unguessable (80 random bits). As a ULID."""
+    """A job id as a ULID: 26 URL-safe characters, sortable by time, unguessable (80 random bits)."""
     number = (int(now.timestamp() * 1000) << 80) | secrets.randbits(80)
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 

@@ -96,12 +96,13 @@ def test_one_package_imports_sqlalchemy_and_few_modules_import_dask() -> None:
 
 
 def test_only_settings_reads_the_environment() -> None:
-    readers = []
-    for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv"):
-                readers.append(module_of(path))
-    assert set(readers) <= {"service.settings"}
+    readers = {
+        module_of(path)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+    }
+    assert readers <= {"service.settings"}
 
 
 def test_files_stay_readable() -> None:
