@@ -78,7 +78,7 @@ class Job:
     """A job as the tracker remembers it. Times are aware UTC.
 
     `epoch` counts leases and is never reset: it fences out whoever held the job before. `attempt` counts the
-    runs that were the job's own; losing a scheduler costs an epoch but no attempt. `revision` grows with every
+    runs that were the job's own; losing a scheduler costs an epoch but no attempt. `revision` grows with each
     change.
     """
 

@@ -1,0 +1,77 @@
+"""Import and report of generated sales: progress seen, ETA, memory of each worker, two workers against one."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from pathlib import Path
+
+from pipelines.samples import IMPORT_OPTIONS
+
+from tests.benchmarks.live import MiB, Server, peak_bytes, server
+
+PAIRS = 5
+ALL_YEARS = {
+    "reportType": "aggregate",
+    "parameters": {
+        "dataset": "sales",
+        "by": [{"time": "ordered_at", "grain": "month"}, "region", "category"],
+        "measures": [
+            {"op": "count", "as": "orders"},
+            {"op": "sum", "of": "quantity", "as": "units"},
+            {"op": "sum", "of": "quantity * unit_price", "as": "revenue"},
+            {"op": "distinct", "of": "customer_id", "as": "customers"},
+        ],
+    },
+}
+ONE_YEAR = {"reportType": "yearly-sales", "parameters": {"year": 2023, "by": ["month", "category"]}}
+
+
+def describe(name: str, documents: list[dict[str, object]], seconds: float) -> None:
+    values = sorted({int(str(d["progress"])) for d in documents})
+    etas = [d["eta"]["seconds"] for d in documents if d.get("eta")]  # type: ignore[index]
+    print(f"  {name}: {seconds:.1f} s, {len(values)} progress values {values[:24]}, ETA seen {etas[:30]}")
+
+
+def import_sales(live: Server, file: Path) -> None:
+    start = time.perf_counter()
+    body = {"dataset": "sales", "source": file.name, "options": {"columns": IMPORT_OPTIONS}}
+    documents = live.watch(live.submit("/api/imports", body))
+    describe("import", documents, time.perf_counter() - start)
+
+
+def timed_report(live: Server, body: object) -> float:
+    start = time.perf_counter()
+    live.watch(live.submit("/api/reports", body), every=0.02)
+    return time.perf_counter() - start
+
+
+def measure(file: Path, home: Path) -> None:
+    """Import `file` with two workers into `home`, report with progress, then pair two workers with one."""
+    with server(2, file.parent, home) as live:
+        live.wait_for_workers(2)
+        import_sales(live, file)
+        for name, body in (
+            ("yearly-sales by month and category", ONE_YEAR),
+            ("all years, four measures", ALL_YEARS),
+        ):
+            start = time.perf_counter()
+            describe(
+                name, live.watch(live.submit("/api/reports", body), every=0.02), time.perf_counter() - start
+            )
+        peaks = [peak_bytes(process) // MiB for process in live.workers()]
+        print(f"  peak memory of each worker: {peaks} MiB")
+    other = home.with_name("one-worker")
+    shutil.copytree(home / "store", other / "store")
+    with server(2, home=home) as two, server(1, home=other) as one:
+        two.wait_for_workers(2)
+        one.wait_for_workers(1)
+        for live in (two, one):
+            timed_report(live, ALL_YEARS)
+        pairs = [(timed_report(one, ALL_YEARS), timed_report(two, ALL_YEARS)) for _ in range(PAIRS)]
+    ratios = sorted(a / b for a, b in pairs)
+    print(
+        f"  seconds with one worker {[round(a, 2) for a, _ in pairs]}, with two {[round(b, 2) for _, b in pairs]}"
+    )
+    print(f"  two against one: median {statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})")
