@@ -1,4 +1,4 @@
-"""Import and report of generated sales: progress seen, ETA, memory of each worker, two workers against one."""
+"""Import and report of generated sales: progress, ETA, memory of each worker, two workers against one."""
 
 from __future__ import annotations
 
@@ -71,7 +71,5 @@ def measure(file: Path, home: Path) -> None:
             timed_report(live, ALL_YEARS)
         pairs = [(timed_report(one, ALL_YEARS), timed_report(two, ALL_YEARS)) for _ in range(PAIRS)]
     ratios = sorted(a / b for a, b in pairs)
-    print(
-        f"  seconds with one worker {[round(a, 2) for a, _ in pairs]}, with two {[round(b, 2) for _, b in pairs]}"
-    )
+    print(f"  seconds with one worker and with two: {[(round(a, 2), round(b, 2)) for a, b in pairs]}")
     print(f"  two against one: median {statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})")
