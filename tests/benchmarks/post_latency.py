@@ -6,7 +6,7 @@ import statistics
 import time
 from pathlib import Path
 
-from tests.benchmarks.live import Server, server
+from tests.live import Server, server
 
 RUNS = 40
 QUESTION = {"reportType": "yearly-sales", "parameters": {"year": 2023, "dataset": "sales"}}

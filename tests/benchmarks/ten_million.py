@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines.samples import IMPORT_OPTIONS
 
-from tests.benchmarks.live import MiB, Server, peak_bytes, server
+from tests.live import MiB, Server, peak_bytes, server
 
 PAIRS = 5
 ALL_YEARS = {

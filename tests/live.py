@@ -1,4 +1,4 @@
-"""A real server as a process, and the few HTTP calls the benchmarks make of it. Loopback only."""
+"""A real server as a process, and the few HTTP calls that tests and benchmarks make of it. Loopback only."""
 
 from __future__ import annotations
 
