@@ -1,0 +1,148 @@
+"""Catalog: which datasets there are, what a version holds, what it looks like.
+
+Reads the Delta log, never the data (but for a preview). A version once read stays readable: nothing is vacuumed.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from pipelines.datasets.commit import Mode, columns_of, open_table, time_column_of
+from pipelines.datasets.layout import ROW_GROUP_ROWS
+from pipelines.datasets.model import Dataset, Fragment, dataset_key, is_dataset_name
+from pipelines.datasets.reader import read_row_groups, row_group_rows
+from pipelines.errors import UnknownDataset, nearest
+from pipelines.store import Store
+
+# what imports write: <job>-<epoch>-<part>[-<piece>].parquet; its row groups follow from its rows
+_OURS = re.compile(r"[0-9a-z]+-\d+-\d+(-\d+)?\.parquet")
+
+
+class Catalog:
+    """The datasets of a store. Cheap to make; keeps nothing between calls."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def names(self) -> tuple[str, ...]:
+        """Every dataset that has a version, sorted."""
+        folders = self.store.children("datasets")
+        return tuple(name for name in folders if is_dataset_name(name) and open_table(self.store, name))
+
+    def get(self, name: str, version: int | None = None) -> Dataset:
+        """A version of a dataset (the newest for None); UnknownDataset names the nearest."""
+        table = self._table(name, version)
+        rows, size = 0, 0
+        for action in _actions(table):
+            rows += action["num_records"]
+            size += action["size_bytes"]
+        return Dataset(
+            name,
+            table.version(),
+            columns_of(table),
+            rows,
+            size,
+            time_column_of(table),
+            str(table.metadata().id),
+        )
+
+    def fragments(self, name: str, version: int) -> tuple[Fragment, ...]:
+        """The files of a version, in the order they were read from their source."""
+        table = self._table(name, version)
+        columns = [field.name for field in table.schema().fields]
+        found = [self._fragment(name, columns, action) for action in _actions(table)]
+        return tuple(sorted(found, key=lambda fragment: _natural(fragment.path)))
+
+    def versions(self, name: str) -> list[dict[str, Any]]:
+        """Every version, oldest first: {"version", "rows", "created" (aware UTC), "mode", "job"}."""
+        rows, result = 0, []
+        for entry in reversed(self._table(name, None).history()):
+            added = int(entry.get("rowsAdded", 0))
+            rows = rows + added if entry.get("mode") == Mode.APPEND else added
+            created = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC)
+            result.append(
+                {
+                    "version": entry["version"],
+                    "rows": rows,
+                    "created": created,
+                    "mode": entry.get("mode"),
+                    "job": entry.get("job"),
+                }
+            )
+        return result
+
+    def preview(self, name: str, limit: int) -> pa.Table:
+        """The first rows of the newest version."""
+        dataset = self.get(name)
+        columns = [column.name for column in dataset.columns]
+        tables, rows = [dataset.arrow_schema.empty_table()], 0
+        for fragment in self.fragments(name, dataset.version):
+            for table in read_row_groups(self.store, fragment.path, None, columns):
+                if rows >= limit:
+                    break
+                tables.append(table.slice(0, limit - rows))
+                rows += tables[-1].num_rows
+            if rows >= limit:
+                break
+        return pa.concat_tables(tables)
+
+    def delete(self, name: str) -> None:
+        """Remove a dataset with all its versions: gone for readers at once, its bytes right after."""
+        self._table(name, None)
+        trash = f"scratch/deleted-{uuid.uuid4().hex}"
+        self.store.rename(dataset_key(name), trash)
+        self.store.delete(trash)
+
+    def _table(self, name: str, version: int | None) -> DeltaTable:
+        if not is_dataset_name(name):
+            raise UnknownDataset(f"There is no dataset {name!r}{nearest(name, self.names())}")
+        try:
+            table = open_table(self.store, name, version)
+        except DeltaError as error:
+            newest = self._table(name, None).version()
+            raise UnknownDataset(
+                f"Dataset {name!r} has no version {version}; its newest is {newest}."
+            ) from error
+        if table is None:
+            raise UnknownDataset(f"There is no dataset {name!r}{nearest(name, self.names())}")
+        return table
+
+    def _fragment(self, name: str, columns: list[str], action: dict[str, Any]) -> Fragment:
+        path = f"{dataset_key(name)}/{action['path']}"
+        rows = action["num_records"]
+        if _OURS.fullmatch(action["path"]):
+            row_groups = -(-rows // ROW_GROUP_ROWS)
+        else:  # a file another tool added: only its footer knows
+            row_groups = len(row_group_rows(self.store, path))
+        bounds = {
+            column: (action.get(f"min.{column}"), action.get(f"max.{column}"))
+            for column in columns
+            if action.get(f"min.{column}") is not None and action.get(f"max.{column}") is not None
+        }
+        return Fragment(
+            path,
+            rows,
+            action["size_bytes"],
+            row_groups,
+            {column: low for column, (low, _) in bounds.items()},
+            {column: high for column, (_, high) in bounds.items()},
+            {c: action[f"null_count.{c}"] for c in columns if action.get(f"null_count.{c}") is not None},
+        )
+
+
+def _actions(table: DeltaTable) -> Iterator[dict[str, Any]]:
+    yield from pa.table(table.get_add_actions(flatten=True)).to_pylist()
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    """Sort key that puts part 10 after part 9; job ids sort by time, so appends follow in order."""
+    pieces = path.removesuffix(".parquet").split("-")
+    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
