@@ -52,7 +52,7 @@ class JobHandle:
         return self._last
 
     def progress(self, *, out: TextIO | None = None) -> None:
-        """Watch the job with a live bar until it ends, however it ends; an interrupt only ends the watching."""
+        """Watch the job with a live bar until it ends; an interrupt only ends the watching."""
         try:
             show(self._changes(None), out)
         except KeyboardInterrupt:

@@ -126,7 +126,7 @@ class HttpTransport:
             if have and answer.status != 206:  # the server starts again from the first byte
                 digest, have = _emptied(sink)
             try:
-                for block in answer.stream(BLOCK):
+                while block := answer.read1(BLOCK):  # what has come counts, also when the rest does not
                     sink.write(block)
                     digest.update(block)
                     have += len(block)
