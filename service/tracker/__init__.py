@@ -1,0 +1,9 @@
+"""The tracker remembers: jobs and their history on SQLite or PostgreSQL. The one importer of SQLAlchemy."""
+
+from service.eta import Run
+from service.tracker.lock import HomeInUse, HomeLock
+from service.tracker.migrations import WrongSchema
+from service.tracker.records import Page, ProgressUpdate
+from service.tracker.tracker import Tracker
+
+__all__ = ["HomeInUse", "HomeLock", "Page", "ProgressUpdate", "Run", "Tracker", "WrongSchema"]

@@ -1,0 +1,216 @@
+"""Tracker: what is true of every job. Each method is one short transaction; each change is guarded.
+
+A change of state is an UPDATE that names the states it may come from (`service.model.sources_of`) and, where
+somebody holds the job, the epoch; no row means somebody was first, and the method says False. Knows no Dask.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, func, make_url, select, update
+
+from pipelines.plan import Artifact, Json
+from service.eta import Run
+from service.model import Event, Job, JobError, JobState, NewJob
+from service.tracker import history, leases, migrations, moves
+from service.tracker.database import Clock, Database, open_database, postgres_engine, reachable
+from service.tracker.records import Page, ProgressUpdate, from_cursor, to_cursor, to_job
+from service.tracker.tables import LEASED, job
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+class Tracker:
+    """Thread-safe. `accepted` is set when there is something for this process's dispatcher to see."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.accepted = threading.Event()
+        self._watched: dict[str, list[threading.Event]] = {}
+        self._watch_lock = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str, *, clock: Clock = utcnow) -> Tracker:
+        """Connect to `sqlite:///...` or `postgresql://...`; an empty database gets its tables."""
+        return cls(open_database(url, clock))
+
+    @staticmethod
+    def migrate(url: str) -> None:
+        """Bring a PostgreSQL database that holds jobs to this version; SQLite does it when opened."""
+        parsed = make_url(url)
+        if parsed.drivername.startswith("sqlite"):
+            Tracker.open(url).close()
+            return
+        engine = postgres_engine(parsed)
+        try:
+            with reachable():
+                migrations.migrate_postgres(engine)
+        finally:
+            engine.dispose()
+
+    def close(self) -> None:
+        self.database.close()
+
+    def ping(self) -> None:
+        """Raise Unavailable when the database is gone."""
+        self.database.check()
+
+    # --- accept and look
+
+    def accept(self, new: NewJob) -> tuple[Job, bool]:
+        """Store a job; committed and synced on return. (the first job, True) when its key came before."""
+        accepted, replayed = self._write(moves.accept, new)
+        if not replayed:
+            self.accepted.set()
+        return accepted, replayed
+
+    def find_key(self, owner: str, kind: str, key: str, digest: str) -> Job | None:
+        """The job a key stands for; KeyReused when it came with another request."""
+        return self.database.read(lambda connection: moves.with_key(connection, owner, kind, key, digest))
+
+    def get(self, job_id: str) -> Job | None:
+        row = self.database.read(lambda c: c.execute(select(job).where(job.c.id == job_id)).one_or_none())
+        return None if row is None else to_job(row)
+
+    def list(
+        self,
+        *,
+        kind: str | None = None,
+        type: str | None = None,
+        state: JobState | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Newest first. A job accepted meanwhile never moves the later pages. ValueError for a bad cursor."""
+        if limit < 1:
+            raise ValueError(f"limit is {limit}; use 1 or more.")
+        given = {"kind": kind, "type": type, "state": None if state is None else JobState(state).value}
+        query = select(job).where(
+            *(job.c[name] == value for name, value in given.items() if value is not None)
+        )
+        if cursor is not None:
+            query = query.where(job.c.sequence < from_cursor(cursor))
+        query = query.order_by(job.c.sequence.desc()).limit(limit + 1)
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        more = to_cursor(rows[limit - 1].sequence) if len(rows) > limit else None
+        return Page(tuple(to_job(row) for row in rows[:limit]), more)
+
+    def history(self, kind: str, type: str, limit: int = 20) -> Sequence[Run]:
+        """The newest successful runs of a type."""
+        return self.database.read(lambda connection: history.runs(connection, kind, type, limit))
+
+    def events(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        return self.database.read(lambda connection: history.events(connection, job_id, after, limit))
+
+    def counts(self) -> dict[JobState, int]:
+        query = select(job.c.state, func.count()).group_by(job.c.state)
+        found = {row[0]: row[1] for row in self.database.read(lambda c: c.execute(query).all())}
+        return {state: found.get(state.value, 0) for state in JobState}
+
+    def ahead(self, job_id: str) -> int:
+        """Waiting jobs that would be leased before this one; 0 = next."""
+        return self.database.read(lambda connection: leases.ahead(connection, job_id))
+
+    # --- the dispatcher's side
+
+    def lease(self, owner: str, limit: int, seconds: float) -> Sequence[Job]:
+        """Take jobs, in fair order; each gets a new epoch. See `leases`."""
+        taken = self._write(leases.lease, owner, limit, seconds)
+        self._touch(*(each.id for each in taken))
+        return taken
+
+    def renew(self, owner: str, seconds: float) -> frozenset[tuple[str, int]]:
+        """Extend all leases of `owner`; the (id, epoch) it still holds; what else it runs it lost."""
+        return self._write(leases.renew, owner, seconds)
+
+    def expire_leases(self) -> int:
+        """Let every running job be leased again now: for the process that has just taken a SQLite home."""
+        ended = update(job).where(LEASED).values(lease_until=datetime(2000, 1, 1, tzinfo=UTC))
+        return self.database.write(lambda connection: connection.execute(ended).rowcount)
+
+    def planned(self, job_id: str, epoch: int, plan: Json, total: int, unit: str) -> bool:
+        """Remember the plan of a running job."""
+        return self._told(job_id, self._write(moves.planned, job_id, epoch, plan, total, unit))
+
+    def progress(self, updates: Sequence[ProgressUpdate]) -> None:
+        """One commit for all. Only for who holds the job; never lowers `done`; ended jobs stay."""
+        if updates:
+            self._touch(*self._write(moves.progress, updates))
+
+    def succeed(self, job_id: str, epoch: int, artifact: Artifact) -> bool:
+        return self._told(job_id, self._write(moves.succeed, job_id, epoch, artifact))
+
+    def fail(self, job_id: str, epoch: int, error: JobError) -> bool:
+        return self._told(job_id, self._write(moves.fail, job_id, epoch, error))
+
+    def dismiss(self, job_id: str, epoch: int) -> bool:
+        return self._told(job_id, self._write(moves.dismiss, job_id, epoch))
+
+    def requeue(self, job_id: str, epoch: int, reason: str, *, strike: bool = False) -> bool:
+        """Back to the queue, plan and progress reset; a job whose cancel was asked for ends instead."""
+        moved = self._told(job_id, self._write(moves.requeue, job_id, epoch, reason, strike))
+        self.accepted.set()
+        return moved
+
+    # --- cancel
+
+    def request_cancel(self, job_id: str) -> Job:
+        """A waiting job ends at once, a running one gets a flag, an ended one stays; UnknownJob."""
+        found, changed = self._write(moves.request_cancel, job_id)
+        if self._told(job_id, changed):
+            self.accepted.set()
+        return found
+
+    def cancel_requests(self, owner: str) -> Sequence[tuple[str, int]]:
+        """(id, epoch) of this owner's running jobs that somebody wants canceled."""
+        query = select(job.c.id, job.c.epoch).where(
+            LEASED, job.c.lease_owner == owner, job.c.cancel_requested
+        )
+        return [(row.id, row.epoch) for row in self.database.read(lambda c: c.execute(query).all())]
+
+    # --- waiting for a change
+
+    @contextmanager
+    def watch(self, job_id: str) -> Iterator[threading.Event]:
+        """An event that is set after each commit of this process that changed the job."""
+        changed = threading.Event()
+        with self._watch_lock:
+            self._watched.setdefault(job_id, []).append(changed)
+        try:
+            yield changed
+        finally:
+            with self._watch_lock:
+                self._watched[job_id].remove(changed)
+                if not self._watched[job_id]:
+                    del self._watched[job_id]
+
+    @property
+    def look_again(self) -> float:
+        """Seconds after which a watcher must look by itself, because other processes may write as well."""
+        return self.database.look_again
+
+    def _touch(self, *job_ids: str) -> None:
+        with self._watch_lock:
+            for job_id in job_ids:
+                for changed in self._watched.get(job_id, ()):
+                    changed.set()
+
+    def _told(self, job_id: str, changed: bool) -> bool:
+        if changed:
+            self._touch(job_id)
+        return changed
+
+    def _write(
+        self, move: Callable[Concatenate[Connection, Database, P], T], *args: P.args, **more: P.kwargs
+    ) -> T:
+        return self.database.write(lambda connection: move(connection, self.database, *args, **more))
