@@ -85,8 +85,8 @@ def _send(event: Json) -> None:
 
 def _canceled() -> Callable[[], bool]:
     """A cheap look at the worker's own task state: `cancel()` never stops a running thread, so tasks poll."""
+    from dask.context import thread_state
     from distributed import get_worker
-    from distributed.worker import thread_state
 
     tasks, key = get_worker().state.tasks, thread_state.key
 

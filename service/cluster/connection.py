@@ -1,0 +1,91 @@
+"""Connection: the distributed Client that comes back. A background thread connects; nobody ever waits for it.
+
+A Client that lost its scheduler has lost all its futures too, so it is thrown away and a new one made, with
+the topic subscribed again: a subscription does not survive either side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from pipelines.run import TOPIC
+
+_RETRY = 0.2  # seconds between two attempts to connect
+
+
+class Connection:
+    """`client()` is the live Client or None. `on_event` runs on the client's event loop: it must be quick."""
+
+    def __init__(
+        self,
+        address: Callable[[], str],
+        on_event: Callable[[Any], None],
+        on_connect: Callable[[], None],
+        *,
+        timeout: float,
+    ) -> None:
+        self._address, self._timeout = address, timeout
+        self._on_event, self._on_connect = on_event, on_connect
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    def client(self) -> Any:
+        """The live Client; None while a background thread connects."""
+        with self._lock:
+            client, alive = self._client, self._client is not None and self._client.status == "running"
+        if alive:
+            return client
+        if client is not None:
+            self.drop()
+        self._connect()
+        return None
+
+    def drop(self) -> None:
+        """Throw the Client away; the next `client()` begins to make a new one."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:  # closing waits for a peer that may be gone: not here
+            threading.Thread(target=_close, args=(client, 1.0), name="haulier-close", daemon=True).start()
+
+    def close(self) -> None:
+        """Leave for good; waits a moment for an attempt under way."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join(self._timeout + 1)
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            _close(client, 2.0)
+
+    def _connect(self) -> None:
+        with self._lock:
+            if self._closed.is_set() or (self._thread is not None and self._thread.is_alive()):
+                return
+            self._thread = threading.Thread(target=self._connecting, name="haulier-connect", daemon=True)
+            self._thread.start()
+
+    def _connecting(self) -> None:
+        import distributed
+
+        connect: Any = distributed.Client
+        while not self._closed.is_set():
+            try:
+                client = connect(self._address(), timeout=self._timeout, set_as_default=False, name="haulier")
+            except (OSError, TimeoutError, ValueError):
+                self._closed.wait(_RETRY)
+                continue
+            client.subscribe_topic(TOPIC, self._on_event)
+            with self._lock:
+                self._client = client
+            self._on_connect()
+            return
+
+
+def _close(client: Any, timeout: float) -> None:
+    with contextlib.suppress(Exception):  # whatever a dying Client says, we are done with it
+        client.close(timeout=timeout)

@@ -1,0 +1,222 @@
+"""DaskCluster: runs plans on a Dask scheduler by address. One graph a job, one future held.
+
+Truth is the future's status and the scheduler's own task states, looked at by `poll`; callbacks only wake the
+dispatcher. Whatever the scheduler forgets is reported as Lost: the row in the database is what lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.plan import Json, Plan
+from service.cluster import graph
+from service.cluster.connection import Connection
+from service.cluster.meter import PLANNING, WAITING, Meter
+from service.cluster.outcomes import Finished, Lost, Outcome, RunKey, Stage, Status, classify
+from service.model import Priority
+
+_PRIORITY = {Priority.INTERACTIVE: 10, Priority.BATCH: 0}
+_RPC = 3.0  # seconds a call to the scheduler may take before the connection counts as lost
+_UNKNOWN = 10.0  # seconds the scheduler may not know a run before it counts as lost
+
+
+@dataclass
+class _Run:
+    stage: Stage
+    keys: graph.Keys
+    meter: Meter
+    groups: list[tuple[str, int]]  # part and combine groups with their sizes, for the census
+    future: Any = None
+    published: Any = None
+    outcome: Outcome | None = None
+    known: float = 0.0  # when the scheduler last knew the final key, or was told it
+
+
+class DaskCluster:
+    """See `Cluster`. `address` may be a callable: a restarted local scheduler may be on another port."""
+
+    def __init__(self, address: str | Callable[[], str], store_url: str, *, timeout: float = _RPC) -> None:
+        self._store_url, self._timeout = store_url, timeout
+        self._runs: dict[RunKey, _Run] = {}
+        self._workers = 0
+        self._events: deque[Any] = deque(maxlen=20_000)  # the client's event loop may only append
+        self._abandoned: set[str] = set()  # published names lost with a connection, to be let go of
+        self._wake: Callable[[], None] = lambda: None
+        where = address if callable(address) else lambda: address
+        self._connection = Connection(where, self._events.append, lambda: self._wake(), timeout=timeout)
+
+    def notify(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def ready(self) -> bool:
+        return self._connection.client() is not None
+
+    def workers(self) -> int:
+        return self._workers
+
+    def plan(self, key: RunKey, kind: str, entry: str, spec: Json, priority: Priority) -> None:
+        keys = graph.Keys(kind, key)
+        run = _Run(Stage.PLAN, keys, Meter(kind, None), [])
+        self._submit(key, run, lambda: graph.planning(keys, entry, spec, self._store_url), priority)
+
+    def start(self, key: RunKey, kind: str, plan: Plan, priority: Priority) -> None:
+        keys = graph.Keys(kind, key)
+        combines = [(keys.combine(level), size) for level, size in enumerate(graph.levels(plan))]
+        run = _Run(Stage.WORK, keys, Meter(kind, plan), [(keys.parts, len(plan.parts)), *combines])
+        self._submit(key, run, lambda: graph.working(keys, plan, self._store_url), priority)
+
+    def poll(self, progress: bool = True) -> dict[RunKey, Status]:
+        client = self._connection.client()
+        if client is None:
+            self._workers = 0
+            self._lose_all("the connection to the scheduler was lost")
+        for key, run in self._runs.items():
+            if run.outcome is None:
+                run.outcome = self._outcome(key, run)
+        if progress and client is not None:
+            self._count(client)
+        return {key: self._status(run) for key, run in self._runs.items()}
+
+    def cancel(self, key: RunKey) -> None:
+        run, client = self._runs.pop(key, None), self._connection.client()
+        if run is None or run.future is None or client is None:
+            return
+        # force: the published name wants the key too
+        with contextlib.suppress(*_infrastructure()):
+            client.cancel([run.future], force=True)
+        self._unpublish(client, run)
+
+    def forget(self, key: RunKey) -> None:
+        run, client = self._runs.pop(key, None), self._connection.client()
+        if run is not None and client is not None:
+            self._unpublish(client, run)
+
+    def close(self) -> None:
+        for key in list(self._runs):
+            self.cancel(key)
+        self._connection.close()
+        self._workers = 0
+
+    def _submit(self, key: RunKey, run: _Run, build: Callable[[], Any], priority: Priority) -> None:
+        self._runs[key] = run
+        client = self._connection.client()
+        if client is None:
+            run.outcome = Lost("there is no connection to the scheduler")
+            return
+        try:
+            run.future = client.compute(
+                build(), optimize_graph=False, retries=0, priority=_PRIORITY[priority], fifo_timeout="0s"
+            )
+        except _infrastructure() as error:
+            run.outcome = Lost(f"{type(error).__name__}: {error}")
+            return
+        run.known = time.monotonic()
+        run.future.add_done_callback(lambda future: self._wake())
+        if run.stage is Stage.WORK:  # keeps the run alive when this process dies
+            publish = client.publish_dataset(
+                run.future, name=run.keys.final, override=True, asynchronous=True
+            )
+            run.published = _later(client, publish)
+
+    def _outcome(self, key: RunKey, run: _Run) -> Outcome | None:
+        status = run.future.status
+        if status == "pending":
+            return None
+        if status in ("cancelled", "lost"):
+            return Lost(f"the scheduler lost the run ({status})")
+        try:
+            return Finished(run.future.result(timeout=self._timeout))
+        except TimeoutError as error:  # finished: its worker died just now, the scheduler computes it again
+            return classify(error, key.job_id) if status == "error" else None
+        except BaseException as error:  # a task may raise anything, SystemExit too
+            if status == "error":
+                return classify(error, key.job_id)
+            return Lost(f"the result could not be fetched: {type(error).__name__}: {error}")
+
+    def _status(self, run: _Run) -> Status:
+        phase = PLANNING if run.stage is Stage.PLAN else run.meter.phase
+        if not self._workers and run.outcome is None:
+            phase = WAITING
+        return Status(run.stage, run.meter.done, phase, run.outcome)
+
+    def _count(self, client: Any) -> None:
+        """Ask the scheduler once for all runs, and add what parts said of themselves."""
+        running = [run for run in self._runs.values() if run.outcome is None]
+        asked = [(run.future.key, run.groups) for run in running]
+        answers: list[Any] = []
+        try:
+            if asked:
+                count = graph.census()
+                self._workers, answers = client.run_on_scheduler(count, asked, callback_timeout=self._timeout)
+            else:  # leaves no line in the log of somebody else's scheduler
+                self._workers = len(client.sync(client.scheduler.ncores, callback_timeout=self._timeout))
+        except _infrastructure():
+            self._connection.drop()  # the next poll reports the runs as lost
+            return
+        now = time.monotonic()
+        for run, answer in zip(running, answers, strict=True):
+            if answer is not None:
+                run.known = now
+                _read(run, answer)
+            elif now - run.known > _UNKNOWN and run.future.status == "pending":
+                run.outcome = Lost("the scheduler does not know the run")
+        self._drain_events()
+        self._release_abandoned(client)
+
+    def _drain_events(self) -> None:
+        while self._events:
+            _, event = self._events.popleft()
+            run = self._runs.get(RunKey(event["job"], event["epoch"]))
+            if run is not None and event["part"] is not None:
+                run.meter.inside(event["part"], event["done"])
+
+    def _lose_all(self, reason: str) -> None:
+        for run in self._runs.values():
+            if run.outcome is None:
+                run.outcome = Lost(reason)
+                if run.published is not None:
+                    self._abandoned.add(run.keys.final)
+
+    def _release_abandoned(self, client: Any) -> None:
+        """After a broken connection the scheduler may still work for names nobody waits for any more."""
+        if self._abandoned:
+            names, self._abandoned = sorted(self._abandoned), set()
+            _later(client, client.unpublish_dataset(names, asynchronous=True))
+
+    def _unpublish(self, client: Any, run: _Run) -> None:
+        if run.published is not None:
+            _later(client, _after(run.published, client, run.keys.final))
+
+
+def _read(run: _Run, answer: list[list[int]]) -> None:
+    if answer:
+        run.meter.finished(answer[0])
+        run.meter.combined(sum(map(len, answer[1:])), sum(size for _, size in run.groups[1:]))
+
+
+def _later(client: Any, coroutine: Any) -> concurrent.futures.Future[Any]:
+    """Run on the client's event loop without waiting; a failure is the sweep's to notice."""
+    return asyncio.run_coroutine_threadsafe(_quiet(coroutine), client.loop.asyncio_loop)
+
+
+async def _quiet(coroutine: Any) -> None:
+    with contextlib.suppress(*_infrastructure()):
+        await coroutine
+
+
+async def _after(first: concurrent.futures.Future[Any], client: Any, name: str) -> None:
+    """Unpublish once the publishing is through: they travel on different connections."""
+    await asyncio.wrap_future(first)
+    await client.unpublish_dataset(name, asynchronous=True)
+
+
+def _infrastructure() -> tuple[type[BaseException], ...]:
+    """What a call to a scheduler that is gone, or going, may raise."""
+    return (OSError, TimeoutError, concurrent.futures.CancelledError, asyncio.CancelledError, RuntimeError)

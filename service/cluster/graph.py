@@ -1,0 +1,136 @@
+"""A Plan as one Dask graph, and the functions that travel by value.
+
+Every task is a call of the trampoline: a nested function, so cloudpickle sends its code and not its name, and
+a worker or scheduler without this package raises ModuleNotFoundError on the future instead of dying. Specs
+and payloads travel as JSON text: Dask looks into no data of ours, and one text serves a whole graph.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.plan import Json, Plan
+from service.cluster.outcomes import RunKey
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The Dask keys of one run. An alphabetic front makes one task prefix a kind and stage, not one a job."""
+
+    kind: str
+    run: RunKey
+
+    def _key(self, stage: str) -> str:
+        return f"{self.kind}-{stage}-{self.run.job_id}-{self.run.epoch}"
+
+    @property
+    def plan(self) -> str:
+        return self._key("plan")
+
+    @property
+    def final(self) -> str:
+        return self._key("final")
+
+    @property
+    def parts(self) -> str:
+        return self._key("part")
+
+    def combine(self, level: int) -> str:
+        return f"{self._key('combine')}-{level}"
+
+
+def levels(plan: Plan) -> list[int]:
+    """How many combine tasks each level of the tree has, from the parts up to a single partial."""
+    sizes: list[int] = []
+    width = len(plan.parts)
+    while plan.combine and width > 1:
+        width = -(-width // max(2, plan.fan_in))
+        sizes.append(width)
+    return sizes
+
+
+def planning(keys: Keys, entry: str, spec: Json, store_url: str) -> Any:
+    """The plan stage as a Delayed of one task."""
+    call = _delayed(trampoline())
+    return call(entry, _context(keys, store_url), json.dumps(spec), "null", dask_key_name=keys.plan)
+
+
+def working(keys: Keys, plan: Plan, store_url: str) -> Any:
+    """The work stage as one Delayed: parts, a tree of combines, one finish."""
+    call, spec, nothing = _delayed(trampoline()), json.dumps(plan.spec), "null"
+    whole = _context(keys, store_url)
+    partials = [
+        call(
+            plan.run_part,
+            _context(keys, store_url, n),
+            spec,
+            json.dumps(part.payload),
+            dask_key_name=(keys.parts, n),
+        )
+        for n, part in enumerate(plan.parts)
+    ]
+    fan_in = max(2, plan.fan_in)
+    for level, size in enumerate(levels(plan)):
+        name = keys.combine(level)
+        groups = [partials[n * fan_in : (n + 1) * fan_in] for n in range(size)]
+        partials = [
+            call(plan.combine, whole, spec, nothing, group, dask_key_name=(name, n))
+            for n, group in enumerate(groups)
+        ]
+    return call(plan.finish, whole, spec, nothing, partials, dask_key_name=keys.final)
+
+
+def trampoline() -> Callable[..., Any]:
+    """What every task calls. `partials` are results of other tasks; else `payload` is the argument."""
+
+    def haulier_task(
+        entry: str, context: str, spec: str, payload: str, partials: list[Any] | None = None
+    ) -> Any:
+        import json
+
+        from pipelines.run import run
+
+        argument = json.loads(payload) if partials is None else partials
+        return run(entry, json.loads(context), json.loads(spec), argument)
+
+    return haulier_task
+
+
+def census() -> Callable[..., Any]:
+    """What `run_on_scheduler` calls for all runs at once: workers, and of each run the tasks that are over.
+
+    State instead of events, so nothing can be missed. A run whose final key is unknown there answers None.
+    """
+
+    def haulier_census(runs: list[tuple[str, list[tuple[str, int]]]], dask_scheduler: Any = None) -> Any:
+        over = ("memory", "released", "forgotten")
+        tasks = dask_scheduler.tasks
+        answers: list[list[list[int]] | None] = []
+        for final, groups in runs:
+            if final not in tasks:
+                answers.append(None)
+                continue
+            answers.append(
+                [
+                    [n for n in range(size) if (t := tasks.get((name, n))) is None or t.state in over]
+                    for name, size in groups
+                ]
+            )
+        return len(dask_scheduler.workers), answers
+
+    return haulier_census
+
+
+def _context(keys: Keys, store_url: str, part: int | None = None) -> str:
+    return json.dumps(
+        {"job_id": keys.run.job_id, "epoch": keys.run.epoch, "store_url": store_url, "part": part}
+    )
+
+
+def _delayed(function: Callable[..., Any]) -> Any:
+    from dask.delayed import delayed
+
+    return delayed(function, name="haulier", pure=False, traverse=False)

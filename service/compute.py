@@ -1,0 +1,193 @@
+"""LocalCompute: a Dask scheduler and its workers as processes of our own, on the loopback only.
+
+One thread starts them, watches them and starts them again on any exit, rc 0 included: a worker that lost its
+scheduler never reconnects, so both are replaced together. Run as `python -m service.compute` this module is
+the child: Dask's own command with our configuration, gone as soon as its parent is.
+
+What the processes compute is not known here; how to talk to them is `service.cluster`'s business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+_HOST = "127.0.0.1"
+_LOG_BYTES = 8 << 20  # a log longer than this begins anew
+_STEADY = 20.0  # seconds a process must have lived for its next end to be restarted at once
+_BACK_OFF = 10.0  # seconds between restarts at most
+_CONFIG: dict[str, Any] = {
+    "distributed.scheduler.worker-ttl": "60s",  # a frozen worker is given up after this, not after 5 minutes
+    "distributed.scheduler.allowed-failures": 2,
+    "logging": {"distributed.worker": "warning"},  # else every census is a line in the scheduler's log
+}
+
+
+class LocalCompute:
+    """`workers` processes of one thread each. `memory` is the share of the machine they may use together.
+
+    `address` is what an operator gives to `dask worker` to add more. `python_path` is put before theirs.
+    """
+
+    def __init__(
+        self, workers: int, home: Path, *, memory: float = 0.8, python_path: Sequence[Path | str] = ()
+    ) -> None:
+        self._workers, self._memory = max(1, workers), memory
+        self._logs, self._scratch = home / "logs", home / "dask"
+        self._python_path = [str(path) for path in python_path]
+        self._port = _free_port()
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._supervise, name="haulier-compute", daemon=True)
+
+    @property
+    def address(self) -> str:
+        return f"tcp://{_HOST}:{self._port}"
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of the running "scheduler" and "workers" (the parent of the worker processes)."""
+        return {name: child.pid for name, child in list(self._children.items())}
+
+    def start(self) -> None:
+        """Begin; returns at once, the processes need some seconds."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End every process; none is left when this returns."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def __enter__(self) -> LocalCompute:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _supervise(self) -> None:
+        """Only this thread starts children: the kernel ties their lives to it (`setpriv`)."""
+        failures = 0
+        try:
+            while not self._closing.is_set():
+                started = time.monotonic()
+                with contextlib.suppress(OSError):  # no memory, no process: try again like any failure
+                    self._spawn()
+                    self._watch()
+                self._end()
+                steady = time.monotonic() - started > _STEADY
+                failures = 0 if steady else failures + 1
+                if failures > 3:  # perhaps somebody took the port
+                    self._port = _free_port()
+                self._closing.wait(min(_BACK_OFF, 0.1 * 2**failures) if failures > 1 else 0)
+        finally:
+            self._end()
+
+    def _watch(self) -> None:
+        """Return when the scheduler has ended; restart workers alone as long as it lives."""
+        ended = 0
+        while not self._closing.wait(0.1):
+            if self._children["scheduler"].poll() is not None:
+                return
+            if self._children["workers"].poll() is not None:
+                ended += 1
+                _kill_group(self._children["workers"])
+                if self._closing.wait(min(_BACK_OFF, 0.1 * 2**ended)):
+                    return
+                self._spawn_workers()
+            self._bound_logs()
+
+    def _spawn(self) -> None:
+        scheduler = ["--host", _HOST, "--port", str(self._port), "--dashboard-address", f"{_HOST}:0"]
+        self._launch("scheduler", scheduler)
+        self._spawn_workers()
+
+    def _spawn_workers(self) -> None:
+        options = ["--host", _HOST, "--dashboard-address", f"{_HOST}:0", "--nanny", "--nthreads", "1"]
+        options += ["--nworkers", str(self._workers), "--memory-limit", f"{self._memory / self._workers:.3f}"]
+        options += ["--death-timeout", "60", "--local-directory", str(self._scratch)]
+        self._launch("workers", [self.address, *options])
+
+    def _launch(self, name: str, options: list[str]) -> None:
+        command = f"dask-{name.removesuffix('s')}"
+        call = [
+            sys.executable,
+            "-P",
+            "-m",
+            "service.compute",
+            json.dumps(self._python_path),
+            command,
+            *options,
+        ]
+        if setpriv := shutil.which("setpriv"):  # the kernel's own guard; the pipe below guards elsewhere
+            call = [setpriv, "--pdeathsig", "KILL", *call]
+        with self._log(name).open("ab") as log:
+            self._children[name] = subprocess.Popen(
+                call, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def _end(self) -> None:
+        for child in self._children.values():
+            _kill_group(child)
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def _bound_logs(self) -> None:
+        for name in self._children:
+            path = self._log(name)
+            if path.exists() and path.stat().st_size > _LOG_BYTES:
+                os.truncate(path, 0)  # they append, so the next line is the first
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    """End a child and all it started. Killing is right: nothing on a worker is not in the database too."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)  # leader of its own session, hence of a group
+    child.wait()
+    if child.stdin is not None:
+        child.stdin.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _leave_with(parent: IO[bytes]) -> None:
+    """End this process when the parent's end of the pipe closes, however the parent went."""
+    parent.read()
+    os._exit(1)
+
+
+def main(arguments: list[str]) -> None:
+    """The child: `[python path as JSON, dask-scheduler | dask-worker, options...]`."""
+    threading.Thread(target=_leave_with, args=(sys.stdin.buffer,), daemon=True).start()
+    sys.path[:0] = json.loads(arguments[0])
+    import dask.config
+
+    dask.config.set(_CONFIG)
+    if arguments[1] == "dask-scheduler":
+        from distributed.cli.dask_scheduler import main as command
+    else:
+        from distributed.cli.dask_worker import main as command
+    command(arguments[2:], prog_name=arguments[1])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
