@@ -1,0 +1,277 @@
+"""Jobs: what users do with jobs, shared by the HTTP routes and the client in this process.
+
+Submit, look, wait, cancel, fetch the result. Records intent only: nothing here computes, reads data or knows
+Dask. Raises `service.errors.ServiceError` and `pipelines.errors.InvalidRequest`, whose texts users may see.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import Fault, InvalidRequest
+from pipelines.plan import Artifact, Json, Request
+from pipelines.store import Store
+from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
+from service.eta import Estimate, estimate
+from service.model import Event, Job, JobState, NewJob, Priority, new_id
+from service.submission import Upload, allowed_file, checked_key, digest, priority_of
+from service.tracker import Page, Tracker
+
+if TYPE_CHECKING:
+    from pipelines.datasets import Catalog, Dataset
+    from pipelines.registry import Pipeline
+
+__all__ = ["Jobs", "QueuePlace", "Upload"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """Why a job waits: how many have their turn before it (0 = next), and that in words."""
+
+    position: int
+    reason: str
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+class Jobs:
+    """The use cases. Thread-safe, as tracker and store are; one instance serves a process."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        store: Store,
+        *,
+        input_folders: Sequence[Path] = (),
+        clock: Callable[[], datetime] = utcnow,
+        pipelines: Mapping[str, Pipeline] | None = None,
+    ) -> None:
+        self._tracker = tracker
+        self._store = store
+        self._folders = tuple(input_folders)
+        self._clock = clock
+        self._given = pipelines
+
+    # --- submit
+
+    def submit_report(
+        self,
+        body: Json,
+        *,
+        key: str | None = None,
+        priority: Priority | str | None = None,
+        owner: str = "local",
+    ) -> tuple[Job, bool]:
+        """(the job, True if the key replayed an earlier one). InvalidRequest before any row exists."""
+        if not isinstance(body, dict):
+            raise InvalidRequest(
+                [Fault("", "The body must be a JSON object with reportType and parameters.")]
+            )
+        return self._submit("report", body, key, priority, owner, lambda: self._parse("report", body))
+
+    def submit_import(
+        self,
+        *,
+        dataset: str,
+        source: Upload | str,
+        options: Json | None = None,
+        key: str | None = None,
+        priority: Priority | str | None = None,
+        owner: str = "local",
+    ) -> tuple[Job, bool]:
+        """As submit_report. An upload that no new job took over is deleted from the store."""
+        uploaded = isinstance(source, Upload)
+        parameters: Json = {
+            "dataset": dataset,
+            "source": source.name if isinstance(source, Upload) else source,
+        }
+        if options is not None:
+            parameters["options"] = options
+        content = [source.bytes, source.sha256] if isinstance(source, Upload) else []
+        body = {**parameters, "content": content}
+        try:
+            job, replayed = self._submit(
+                "import",
+                body,
+                key,
+                priority,
+                owner,
+                lambda: self._parse_import(parameters, source),
+                parameters,
+            )
+        except (InvalidRequest, KeyReused):
+            if uploaded:
+                self._drop(source)
+            raise
+        if replayed and uploaded:
+            self._drop(source)
+        return job, replayed
+
+    # --- look
+
+    def get(self, job_id: str, kind: str | None = None) -> Job:
+        """UnknownJob when there is none, or none of this kind."""
+        job = self._tracker.get(job_id)
+        if job is None or (kind is not None and job.kind != kind):
+            raise UnknownJob(job_id)
+        return job
+
+    def list(
+        self,
+        *,
+        kind: str | None = None,
+        type: str | None = None,
+        state: JobState | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Newest first. ValueError for a bad cursor or limit."""
+        return self._tracker.list(kind=kind, type=type, state=state, limit=limit, cursor=cursor)
+
+    def events(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """The job's history after an event's sequence, oldest first."""
+        return self._tracker.events(job_id, after, limit)
+
+    def estimate(self, job: Job) -> Estimate | None:
+        """When the job will be done, from earlier runs and its own throughput; None without any basis."""
+        if job.ended:
+            return None
+        history = self._tracker.history(job.kind, job.type)
+        waits = job.state is JobState.ACCEPTED and bool(history)
+        # the jobs ahead are taken to be like the earlier ones, worked off one after another
+        ahead = self._tracker.ahead(job.id) * median(run.seconds for run in history) if waits else 0.0
+        return estimate(job, self._clock(), history, ahead)
+
+    def queue(self, job: Job) -> QueuePlace | None:
+        """The place of a waiting job; None once it runs or has ended."""
+        if job.state is not JobState.ACCEPTED:
+            return None
+        position = self._tracker.ahead(job.id)
+        if position == 0:
+            return QueuePlace(0, "It is next and waits for a free worker.")
+        return QueuePlace(position, "1 job is ahead." if position == 1 else f"{position} jobs are ahead.")
+
+    def wait(self, job_id: str, seconds: float, revision: int | None = None) -> Job:
+        """The job once it differs from `revision` (default: from now) or has ended, else after `seconds`."""
+        deadline = time.monotonic() + seconds
+        with self._tracker.watch(job_id) as changed:
+            while True:
+                changed.clear()
+                job = self.get(job_id)
+                revision = job.revision if revision is None else revision
+                left = deadline - time.monotonic()
+                if job.ended or job.revision != revision or left <= 0:
+                    return job
+                changed.wait(min(left, self._tracker.look_again))
+
+    # --- cancel and results
+
+    def cancel(self, job_id: str) -> Job:
+        """Ask for the end of a job; again is fine. NotCancelable when it ended by itself."""
+        job = self._tracker.request_cancel(job_id)
+        if job.state in (JobState.SUCCESSFUL, JobState.FAILED):
+            raise NotCancelable(job)
+        return job
+
+    def artifact(self, job_id: str) -> tuple[Job, Artifact]:
+        """The file of a successful job. NotReady while active, JobEnded without one, Gone once removed."""
+        job = self.get(job_id)
+        if not job.ended:
+            raise NotReady(job)
+        if job.artifact is None:
+            raise JobEnded(job)
+        if not self._store.exists(job.artifact.path):
+            raise Gone(job)
+        return job, job.artifact
+
+    # --- what there is
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        from pipelines.datasets import Catalog
+
+        return Catalog(self._store)
+
+    def datasets(self) -> Sequence[Dataset]:
+        """The newest version of every dataset, by name."""
+        return [self.catalog.get(name) for name in self.catalog.names()]
+
+    def report_types(self) -> Sequence[Json]:
+        """Every report type with the JSON Schema of its parameters."""
+        from pipelines.reports import REPORTS
+
+        return [
+            {"name": each.name, "title": each.title, "parameters": each.Parameters.model_json_schema()}
+            for each in REPORTS.values()
+        ]
+
+    # --- inside
+
+    @property
+    def _pipelines(self) -> Mapping[str, Pipeline]:
+        if self._given is None:
+            from pipelines.registry import PIPELINES  # Arrow and pandas: not before the first submission
+
+            self._given = PIPELINES
+        return self._given
+
+    def _parse(self, kind: str, payload: Json) -> Request:
+        return self._pipelines[kind].parse(payload, self.catalog)
+
+    def _parse_import(self, parameters: Json, source: Upload | str) -> Request:
+        payload: Json = {name: value for name, value in parameters.items() if name != "source"}
+        if isinstance(source, Upload):
+            found: Json = {"store": source.key}
+            about: Json = {"name": source.name, "bytes": source.bytes, "sha256": source.sha256}
+        else:
+            path = allowed_file(source, self._folders)
+            found, about = (
+                {"file": str(path)},
+                {"name": path.name, "bytes": path.stat().st_size, "sha256": None},
+            )
+        return self._parse("import", {**payload, "source": found, **about})
+
+    def _submit(
+        self,
+        kind: str,
+        body: Json,
+        key: str | None,
+        priority: Priority | str | None,
+        owner: str,
+        parse: Callable[[], Request],
+        parameters: Json | None = None,
+    ) -> tuple[Job, bool]:
+        urgency = priority_of(priority)
+        hashed = None if key is None else digest(body)
+        if key is not None and hashed is not None:
+            # before parsing: a repeated import must not fail because its own dataset is there by now
+            known = self._tracker.find_key(owner, kind, checked_key(key), hashed)
+            if known is not None:
+                return known, True
+        request = parse()
+        new = NewJob(
+            id=new_id(self._clock()),
+            kind=kind,
+            type=request.type,
+            parameters=request.parameters if parameters is None else parameters,
+            spec=request.spec,
+            size=request.size,
+            unit=request.unit,
+            owner=owner,
+            priority=urgency,
+            idempotency_key=key,
+            idempotency_hash=hashed,
+        )
+        return self._tracker.accept(new)
+
+    def _drop(self, source: Any) -> None:
+        self._store.delete(source.key.removesuffix("/data"))

@@ -1,0 +1,85 @@
+"""The checks of a submission that no pipeline knows: idempotency key, priority, source file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import Fault, InvalidRequest, nearest
+from service.model import Priority
+
+_KEY_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that is in the store already, under `uploads/<id>/data`; `name` is what the client called it."""
+
+    name: str
+    key: str
+    bytes: int
+    sha256: str | None
+
+
+def priority_of(given: Priority | str | None) -> Priority:
+    """The Priority of a header's text; interactive without one."""
+    if given is None:
+        return Priority.INTERACTIVE
+    try:
+        return Priority(given)
+    except ValueError:
+        hint = nearest(str(given), list(Priority))
+        raise InvalidRequest(
+            [Fault("", f"Haulier-Priority is {given!r}; use interactive or batch{hint}")]
+        ) from None
+
+
+def checked_key(key: str) -> str:
+    """An Idempotency-Key that every database can keep."""
+    if not 1 <= len(key) <= _KEY_LENGTH or not key.isascii() or not key.isprintable():
+        problem = (
+            f"Idempotency-Key must be 1 to {_KEY_LENGTH} printable ASCII characters; a UUID is a good one."
+        )
+        raise InvalidRequest([Fault("", problem)])
+    return key
+
+
+def digest(body: Any) -> str:
+    """The same for the same JSON, whatever the order of its members."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def allowed_file(given: Any, folders: Sequence[Path]) -> Path:
+    """The file a client named by path, links resolved, if it lies in an input folder; else InvalidRequest.
+
+    The answer is the same for a file that is not there and for one that lies elsewhere: nobody may explore
+    the machine with it. A relative path is looked up in each folder.
+    """
+    if not isinstance(given, str) or not given:
+        raise _refusal("source must be the path of a file in an input folder, as text.")
+    if not folders:
+        raise _refusal("This service has no input folder; upload the file, or set HAULIER_INPUT_FOLDERS.")
+    for path in _found(given, folders):
+        return path
+    raise _refusal(
+        f"{given!r} is no file in an input folder of this service; put it there, or upload the file."
+    )
+
+
+def _found(given: str, folders: Sequence[Path]) -> Iterator[Path]:
+    for folder in folders:
+        try:
+            root = folder.resolve()
+            path = (root / given).resolve()
+            if path.is_relative_to(root) and path.is_file():
+                yield path
+        except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, links in a circle
+            continue
+
+
+def _refusal(detail: str) -> InvalidRequest:
+    return InvalidRequest([Fault("/source", detail)])
