@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
-from pipelines.plan import Json
 from service.model import JobState
 from service.progress_bar import card, line, show
 from service.transport import (
@@ -27,7 +27,6 @@ from service.transport import (
 )
 
 if TYPE_CHECKING:
-    import pandas
     import pyarrow
 
 _LONG_POLL = 20.0  # seconds one question for the next change may take
@@ -51,28 +50,38 @@ class JobHandle:
             self._last = self._transport.status(self.id)
         return self._last
 
-    def progress(self, *, out: TextIO | None = None) -> None:
-        """Watch the job with a live bar until it ends; an interrupt only ends the watching."""
+    def progress(self, timeout: float | None = None, *, out: TextIO | None = None) -> None:
+        """Watch the job with a live bar until it ends; an interrupt only ends the watching.
+
+        Says how the job ended and never raises for it; raises StillRunning after `timeout` seconds.
+        """
         try:
-            show(self._changes(None), out)
+            last = show(self._changes(timeout), out)
         except KeyboardInterrupt:
-            print(f"Job {self.id} goes on; find it again with hauler.job({self.id!r}).")  # noqa: T201
+            sys.stderr.write(f"Job {self.id} goes on; find it again with hauler.job({self.id!r}).\n")
             raise
+        if not last.ended:
+            raise StillRunning(self.id, timeout or 0)
 
     def wait(self, timeout: float | None = None) -> JobStatus:
         """The status at the end of the job; raises StillRunning after `timeout` seconds of wall time."""
         for status in self._changes(timeout):
             if status.ended:
                 return status
-        assert timeout is not None, "without a timeout the changes end with the job"
-        raise StillRunning(self.id, timeout)
+        raise StillRunning(self.id, timeout or 0)
 
-    def result(self, timeout: float | None = None) -> pandas.DataFrame | Json:
+    def check(self) -> None:
+        """Raise JobFailed or JobCanceled if the job, as last seen, ended so."""
+        if self._last.state is JobState.FAILED:
+            raise JobFailed(self.id, self._last.error)
+        if self._last.state is JobState.DISMISSED:
+            raise JobCanceled(self.id)
+
+    def result(self, timeout: float | None = None) -> Any:
         """A report's result as a pandas DataFrame, an import's receipt as a dict; waits for the end."""
         if self._finished(timeout).kind == "import":
-            with self._spooled() as file:
-                receipt: Json = json.load(file)
-            return receipt
+            with self.open() as file:
+                return json.load(file)
         return self.arrow().to_pandas()
 
     def arrow(self, timeout: float | None = None) -> pyarrow.Table:
@@ -83,7 +92,7 @@ class JobHandle:
         read = _READERS.get(media_type)
         if read is None or status.kind != "report":
             raise HaulierError(f"A result of type {media_type} is no table to read here; use download(path).")
-        with self._spooled() as file:
+        with self.open() as file:
             return read(file)
 
     def download(self, path: str | Path, timeout: float | None = None) -> Path:
@@ -107,6 +116,19 @@ class JobHandle:
         final = target / name if target.is_dir() else target
         part.replace(final)
         return final
+
+    def open(self, timeout: float | None = None) -> IO[bytes]:
+        """The result's bytes, checked, in a temporary file that vanishes when it is closed."""
+        result = self._finished(timeout).result
+        assert result is not None
+        file = tempfile.TemporaryFile()  # noqa: SIM115, the caller closes it
+        try:
+            self._transport.fetch(self.id, result, file)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file
 
     def cancel(self) -> JobStatus:
         """Ask for the job's end; a job that has ended stays as it is."""
@@ -135,19 +157,8 @@ class JobHandle:
 
     def _finished(self, timeout: float | None) -> JobStatus:
         status = self.wait(timeout)
-        if status.state is JobState.FAILED:
-            raise JobFailed(self.id, status.error)
-        if status.state is JobState.DISMISSED:
-            raise JobCanceled(self.id)
+        self.check()
         return status
-
-    def _spooled(self) -> IO[bytes]:
-        """The result's bytes in a temporary file that vanishes with its handle."""
-        assert self._last.result is not None
-        file = tempfile.TemporaryFile()  # noqa: SIM115
-        self._transport.fetch(self.id, self._last.result, file)
-        file.seek(0)
-        return file
 
 
 def _parquet(file: IO[bytes]) -> pyarrow.Table:

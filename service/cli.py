@@ -1,0 +1,114 @@
+"""The `haulier` command: serve, demo, dispatch; the client commands are `service.client_commands`'.
+
+Data goes to stdout, all else to stderr. Exit codes: 0 ok, 1 failed, 2 usage, 3 canceled, 4 timed out (the job
+goes on), 5 nobody answers. Nothing heavy is imported before a command needs it: `haulier --help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from service import client_commands
+
+if TYPE_CHECKING:
+    from service.transport import HaulierError
+
+FAILED, USAGE, CANCELED, TIMED_OUT, UNREACHABLE, INTERRUPTED = 1, 2, 3, 4, 5, 130
+
+
+class _InOrder(click.Group):
+    """Lists the commands in the order a newcomer needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="haulier")
+def haulier() -> None:
+    """Heavy reports and imports behind a polite HTTP API: post, poll, download."""
+
+
+def main() -> None:
+    """The entry point: errors of the user and of the network become one line and an exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    from service.settings import SettingsError
+    from service.transport import HaulierError
+
+    try:
+        return int(haulier.main(list(arguments), prog_name="haulier", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SettingsError as error:
+        return _complain(str(error), USAGE)
+    except HaulierError as error:
+        return _complain(str(error), _code(error))
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:  # `haulier list | head`: nobody reads on, and Python would complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+def _complain(text: str, code: int) -> int:
+    click.echo(f"haulier: {text}", err=True)
+    return code
+
+
+def _code(error: HaulierError) -> int:
+    from service.transport import JobCanceled, Rejected, StillRunning, Unreachable
+
+    if isinstance(error, Rejected):
+        return USAGE if error.status in (400, 413, 415, 422) else FAILED
+    codes = {JobCanceled: CANCELED, StillRunning: TIMED_OUT, Unreachable: UNREACHABLE}
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)
+
+
+@haulier.command()
+@click.option("--keep", is_flag=True, help="Leave the service running and its data in place.")
+@click.option("--rows", default=1_000_000, show_default=True, type=click.IntRange(1000, 100_000_000))
+def demo(keep: bool, rows: int) -> int:
+    """Show the whole way once: sample sales, a report, its result."""
+    from service.demo import run_demo
+
+    return run_demo(keep=keep, rows=rows)
+
+
+@haulier.command()
+@click.option("--host", help="Address to listen at; this machine only.")
+@click.option("--port", type=int, help="Port to listen at.")
+@click.option("--no-dispatch", is_flag=True, help="Accept and answer only; `haulier dispatch` runs the jobs.")
+def serve(host: str | None, port: int | None, no_dispatch: bool) -> None:
+    """Run the service: API, dispatcher, workers, database, in one command."""
+    from service.server import serve as run_server
+    from service.settings import current
+
+    run_server(current(host=host, port=port), dispatch=not no_dispatch)
+
+
+@haulier.command()
+def dispatch() -> None:
+    """Run a dispatcher alone, beside any number of `haulier serve --no-dispatch` on one PostgreSQL."""
+    from service.server import dispatch as run_dispatcher
+    from service.settings import SettingsError, current
+
+    settings = current()
+    if settings.database_url.startswith("sqlite"):
+        raise SettingsError(
+            "a SQLite home belongs to one process, and `haulier serve` dispatches in it; "
+            "set HAULIER_DATABASE_URL=postgresql://... to run dispatchers of their own"
+        )
+    run_dispatcher(settings)
+
+
+for _command in client_commands.COMMANDS:
+    haulier.add_command(_command)

@@ -1,0 +1,207 @@
+"""The road without HTTP: an engine in this process, the same use cases as the routes call.
+
+Opens the home (or joins a PostgreSQL installation), starts the engine, closes it with the connection or with the
+process. What the service refuses comes back as the same Rejected as over HTTP.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from pipelines.errors import InvalidRequest
+from pipelines.plan import Json
+from service.errors import ServiceError
+from service.model import Job, JobState
+from service.transport import (
+    BadDownload,
+    DatasetInfo,
+    HaulierError,
+    JobStatus,
+    Rejected,
+    Result,
+    Submission,
+)
+
+if TYPE_CHECKING:
+    from service.engine import Engine
+
+_BLOCK = 1 << 20
+
+
+def open_engine(
+    database_url: str | None, *, scheduler: str | None, home: str | Path | None, store: str | None
+) -> LocalTransport | str:
+    """The engine of a home or a database, running; or the address of the process that has the home already."""
+    from service.engine import Engine
+    from service.settings import SettingsError, current
+    from service.tracker import HomeInUse
+
+    try:
+        settings = current(database_url=database_url, scheduler=scheduler, home=home, store_url=store)
+        engine = Engine(settings)
+        engine.start()
+    except SettingsError as error:
+        raise HaulierError(str(error)) from error
+    except HomeInUse as error:
+        if error.address is None:
+            raise HaulierError(str(error)) from error
+        return error.address
+    return LocalTransport(engine)
+
+
+class LocalTransport:
+    """A road to the engine in this process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._jobs = engine.jobs
+        atexit.register(self.close)
+
+    @property
+    def address(self) -> str:
+        settings = self._engine.settings
+        if settings.database_url.startswith("sqlite"):
+            return f"{settings.home} (in this process)"
+        return f"{settings.database_url.rpartition('@')[2]} (engine in this process)"
+
+    def submit_report(self, body: Json, submission: Submission) -> JobStatus:
+        with _answering():
+            job, _ = self._jobs.submit_report(body, key=submission.key, priority=submission.priority)
+            return self._status(job)
+
+    def submit_import(self, path: Path, dataset: str, options: Json, submission: Submission) -> JobStatus:
+        from service.submission import Upload
+
+        store_key = f"uploads/{uuid.uuid4().hex}/data"
+        with _answering():
+            with path.open("rb") as source, self._engine.store.put(store_key) as sink:
+                shutil.copyfileobj(source, sink, _BLOCK)
+            upload = Upload(path.name, store_key, sink.bytes, sink.sha256)
+            job, _ = self._jobs.submit_import(
+                dataset=dataset,
+                source=upload,
+                options=options,
+                key=submission.key,
+                priority=submission.priority,
+            )
+            return self._status(job)
+
+    def status(
+        self, job_id: str, *, wait: float = 0.0, seen: JobStatus | None = None, within: float | None = None
+    ) -> JobStatus:
+        with _answering():
+            if not wait:
+                return self._status(self._jobs.get(job_id))
+            seconds = wait if within is None else min(wait, within)
+            return self._status(
+                self._jobs.wait(job_id, seconds, int(seen.tag) if seen and seen.tag else None)
+            )
+
+    def jobs(self, *, state: str | None, kind: str | None, limit: int) -> list[JobStatus]:
+        found: list[JobStatus] = []
+        cursor: str | None = None
+        with _answering():
+            wanted = JobState(state) if state else None
+            while len(found) < limit:
+                size = min(100, limit - len(found))
+                page = self._jobs.list(kind=kind, state=wanted, limit=size, cursor=cursor)
+                found += [self._status(job) for job in page.jobs]
+                if (cursor := page.cursor) is None:
+                    break
+        return found
+
+    def datasets(self) -> list[DatasetInfo]:
+        return [
+            DatasetInfo(
+                each.name,
+                each.version,
+                each.rows,
+                each.bytes,
+                {column.name: column.type for column in each.columns},
+                each.time_column,
+            )
+            for each in self._jobs.datasets()
+        ]
+
+    def cancel(self, job_id: str) -> JobStatus:
+        with _answering():
+            return self._status(self._jobs.cancel(job_id))
+
+    def fetch(self, job_id: str, result: Result, sink: IO[bytes]) -> str:
+        with _answering():
+            _, artifact = self._jobs.artifact(job_id)
+            sink.seek(0)
+            sink.truncate()
+            digest = hashlib.sha256()
+            with self._engine.store.open(artifact.path) as source:
+                while block := source.read(_BLOCK):
+                    sink.write(block)
+                    digest.update(block)
+        if digest.hexdigest() != result.sha256:
+            raise BadDownload(f"The stored result of {job_id} is damaged; run the job again.")
+        return artifact.name
+
+    def close(self) -> None:
+        """May be called twice."""
+        atexit.unregister(self.close)
+        self._engine.close()
+
+    def _status(self, job: Job) -> JobStatus:
+        estimate, queue = self._jobs.estimate(job), self._jobs.queue(job)
+        progress, artifact = job.progress, job.artifact
+        return JobStatus(
+            id=job.id,
+            kind=job.kind,
+            type=job.type,
+            state=job.state,
+            tag=str(job.revision),
+            percent=progress.percent,
+            done=progress.done,
+            total=progress.total,
+            unit=progress.unit,
+            phase=progress.phase,
+            message=job.message,
+            eta=estimate.seconds if estimate else None,
+            eta_p90=estimate.p90 if estimate else None,
+            queue_position=queue.position if queue else None,
+            queue_reason=queue.reason if queue else None,
+            created=job.created,
+            started=job.started,
+            finished=job.finished,
+            result=Result(
+                artifact.path,
+                artifact.media_type,
+                artifact.bytes,
+                artifact.sha256,
+                artifact.rows,
+                artifact.name,
+            )
+            if artifact
+            else None,
+            error=job.error,
+            parameters=job.parameters,
+        )
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Refusals in the words and with the code that HTTP clients get."""
+    try:
+        yield
+    except InvalidRequest as error:
+        faults = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.faults]
+        detail = "The request has a fault." if len(faults) == 1 else f"The request has {len(faults)} faults."
+        raise Rejected(422, {"code": error.code, "detail": detail, "errors": faults}) from None
+    except ServiceError as error:
+        raise Rejected(
+            error.status, {"code": error.code, "title": error.title, "detail": error.detail}
+        ) from None
+    except ValueError as error:
+        raise Rejected(422, {"code": "invalid-parameters", "detail": f"{error}."}) from None
