@@ -101,10 +101,10 @@ class SqliteDatabase(Database):
         self.path = path
         self._clock = clock
         path.parent.mkdir(parents=True, exist_ok=True)
-        with reachable():
-            self._writing = _sqlite_engine(path, _prepare_writer, pool_size=1)
+        self._writing = _sqlite_engine(path, _prepare_writer, pool_size=1)
+        self._reading = _sqlite_engine(path, _prepare_reader, pool_size=_READERS)
+        with reachable(), _disposed_on_failure(self._writing):
             migrations.open_sqlite(self._writing, path)
-            self._reading = _sqlite_engine(path, _prepare_reader, pool_size=_READERS)
         event.listen(self._writing, "begin", _begin_immediate)
         self.writer = Writer(self._writing)
 
@@ -142,7 +142,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: URL) -> None:
         self._engine = postgres_engine(url)
-        with reachable():
+        with reachable(), _disposed_on_failure(self._engine):
             migrations.open_postgres(self._engine)
 
     def read(self, operation: Operation[T]) -> T:
@@ -196,6 +196,15 @@ def reachable() -> Iterator[None]:
         if "full" in str(error).lower() or "no space" in str(error).lower():
             raise Unavailable("The disk of the job database is full; free some space and retry.") from error
         raise Unavailable("The job database cannot be used at the moment; try again soon.") from error
+
+
+@contextmanager
+def _disposed_on_failure(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
 
 
 def _sqlite_engine(path: Path, prepare: Callable[[Any, Any], None], pool_size: int) -> Engine:

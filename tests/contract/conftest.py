@@ -1,4 +1,4 @@
-"""Both databases for the contract tests: a SQLite file, and a database of its own on one PostgreSQL a session."""
+"""Both databases for the contract tests: a SQLite file, and a database on the session's PostgreSQL."""
 
 from __future__ import annotations
 

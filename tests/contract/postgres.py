@@ -31,7 +31,9 @@ def postgres_server() -> Iterator[str]:
         programs = _programs(folder, who)
         data, log = folder / "data", folder / "log"
         initdb = [programs / "initdb", "-D", data, "-U", "haulier", "--auth=trust", "--encoding=UTF8"]
-        subprocess.run([*initdb, "--locale=C", "--no-sync"], check=True, capture_output=True, cwd=folder, **who)
+        subprocess.run(
+            [*initdb, "--locale=C", "--no-sync"], check=True, capture_output=True, cwd=folder, **who
+        )
         options = ["-k", folder, "-h", "", "-c", "max_connections=300", "-c", "fsync=off"]
         with log.open("wb") as output:
             server = subprocess.Popen(
@@ -67,7 +69,9 @@ def _programs(folder: Path, who: dict[str, Any]) -> Path:
     assert spec.submodule_search_locations is not None
     install = Path(spec.submodule_search_locations[0]) / "pginstall18"
     try:
-        subprocess.run([install / "bin" / "postgres", "--version"], check=True, capture_output=True, cwd="/", **who)
+        subprocess.run(
+            [install / "bin" / "postgres", "--version"], check=True, capture_output=True, cwd="/", **who
+        )
     except (OSError, subprocess.CalledProcessError):
         copy = folder / "programs"
         shutil.copytree(install, copy)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 HEAD = "0001"
 _REVISIONS = ("0001",)
+FOLDER = Path(__file__).parent
 _LOCK = 0x4861756C  # "Haul": the advisory lock under which PostgreSQL is migrated
 
 
@@ -74,7 +75,7 @@ def upgrade(connection: Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
