@@ -7,7 +7,9 @@ goes on), 5 nobody answers. Nothing heavy is imported before a command needs it:
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -98,7 +100,6 @@ def serve(host: str | None, port: int | None, no_dispatch: bool) -> None:
 @haulier.command()
 def dispatch() -> None:
     """Run a dispatcher alone, beside any number of `haulier serve --no-dispatch` on one PostgreSQL."""
-    from service.server import dispatch as run_dispatcher
     from service.settings import SettingsError, current
 
     settings = current()
@@ -107,8 +108,19 @@ def dispatch() -> None:
             "a SQLite home belongs to one process, and `haulier serve` dispatches in it; "
             "set HAULIER_DATABASE_URL=postgresql://... to run dispatchers of their own"
         )
-    run_dispatcher(settings)
+    from service.engine import Engine
+
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with Engine(settings) as engine:
+        click.echo(f"Dispatching to {engine.scheduler_address}; Ctrl-C gives running jobs back.", err=True)
+        ended.wait()
 
 
 for _command in client_commands.COMMANDS:
     haulier.add_command(_command)
+
+
+if __name__ == "__main__":
+    main()

@@ -101,8 +101,8 @@ def status(job_id: str, server: str | None, as_json: bool) -> None:
     """Say where a job is."""
     from service.progress_bar import line
 
-    with _connected(server) as (hauler, _):
-        found = hauler.job(job_id).status()
+    with _connected(server) as (_, transport):
+        found = transport.status(job_id)
         _print_json(found.document) if as_json else click.echo(line(found))
 
 
@@ -146,8 +146,8 @@ def cancel(job_id: str, server: str | None, as_json: bool) -> None:
     """End a job."""
     from service.progress_bar import line
 
-    with _connected(server) as (hauler, _):
-        found = hauler.job(job_id).cancel()
+    with _connected(server) as (_, transport):
+        found = transport.cancel(job_id)
         _print_json(found.document) if as_json else click.echo(line(found))
 
 

@@ -1,6 +1,6 @@
 """The road without HTTP: an engine in this process, the same use cases as the routes call.
 
-Opens the home (or joins a PostgreSQL installation), starts the engine, closes it with the connection or with the
+Opens the home (or joins a PostgreSQL installation), starts the engine, closes it with the connection or the
 process. What the service refuses comes back as the same Rejected as over HTTP.
 """
 
