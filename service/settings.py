@@ -103,6 +103,12 @@ def hand_down(settings: Settings) -> None:
     os.environ.update(settings.to_env())
 
 
+def environment(settings: Settings) -> dict[str, str]:
+    """What to start a process with that runs under these settings and no others of ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
+    return {**kept, **settings.to_env()}
+
+
 def default_home(environ: Mapping[str, str]) -> Path:
     """`data/var` in a checkout, else the folder this system keeps a user's data in."""
     root = Path(__file__).resolve().parent.parent
