@@ -124,8 +124,13 @@ def classify(error: BaseException, job_id: str) -> Outcome:
         return Lost(f"{name}: {error}")
     if _is_skew(error):
         return Skewed(f"{name}: {error}")
+    return Failed(internal_error(job_id), error)
+
+
+def internal_error(job_id: str) -> JobError:
+    """What a user is told of an error nobody foresaw."""
     detail = f"An unexpected error ended the job; the log of job {job_id} has the details."
-    return Failed(JobError("internal", detail), error)
+    return JobError("internal", detail)
 
 
 # By name, so that classifying needs no import of distributed where no Dask is used.

@@ -1,0 +1,134 @@
+"""Engine: everything that runs behind the API or a notebook, opened, started and closed together.
+
+Wiring only. Accepting and reading work from the moment it exists; workers come some seconds after `start`.
+HTTP is not known here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pipelines.store import open_store
+from service.cluster import Cluster, DaskCluster
+from service.compute import LocalCompute
+from service.dispatcher import Dispatcher
+from service.errors import Unavailable
+from service.jobs import Jobs
+from service.settings import Settings
+from service.tracker import HomeLock, Tracker
+
+if TYPE_CHECKING:
+    from pipelines.registry import Pipeline
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What works right now. `workers` are the Dask worker processes last seen."""
+
+    database: bool
+    store: bool
+    workers: int
+    dispatching: bool
+
+
+class Engine:
+    """Opens database and store at once, `start` runs jobs. HomeInUse when another process has the home.
+
+    With `dispatch=False` it only accepts and reads; another process's dispatcher does the work.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        dispatch: bool = True,
+        pipelines: Mapping[str, Pipeline] | None = None,
+        compute: LocalCompute | None = None,
+    ) -> None:
+        self.settings = settings
+        self.cluster: Cluster | None = None
+        self.lock: HomeLock | None = None
+        self._dispatch, self._pipelines, self._compute = dispatch, pipelines, compute
+        self._thread: threading.Thread | None = None
+        self._closing = ExitStack()
+        with ExitStack() as opening:  # whatever fails below, nothing stays open
+            settings.home.mkdir(parents=True, exist_ok=True)
+            if settings.database_url.startswith("sqlite"):
+                self.lock = opening.enter_context(HomeLock.acquire(settings.home))
+            self.tracker = Tracker.open(settings.database_url)
+            opening.callback(self.tracker.close)
+            self.store = open_store(settings.store_url)
+            self.jobs = Jobs(
+                self.tracker, self.store, input_folders=settings.input_folders, pipelines=pipelines
+            )
+            self._closing = opening.pop_all()
+
+    @property
+    def scheduler_address(self) -> str | None:
+        """What an operator gives to `dask worker` to add one; None without a dispatcher."""
+        if self.settings.scheduler:
+            return self.settings.scheduler
+        return self._compute.address if self._compute is not None else None
+
+    def start(self) -> Engine:
+        """Begin to run jobs; returns at once."""
+        if self._dispatch and self._thread is None:
+            if self.lock is not None:  # whoever had the home is gone, and its leases mean nothing
+                self.tracker.expire_leases()
+            self.cluster = cluster = self._connect()
+            self._closing.callback(cluster.close)
+            dispatcher = Dispatcher(self.tracker, cluster, self.store, pipelines=self._pipelines)
+            self._thread = threading.Thread(target=dispatcher.run, name="haulier-dispatcher", daemon=True)
+            self._closing.callback(self._stop, dispatcher, self._thread)
+            self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Give running jobs back to the queue and end every thread and process; may be called twice."""
+        self._closing.close()
+
+    def __enter__(self) -> Engine:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def health(self) -> Health:
+        try:
+            self.tracker.ping()
+            database = True
+        except Unavailable:
+            database = False
+        workers = self.cluster.workers() if self.cluster is not None else 0
+        dispatching = self._thread is not None and self._thread.is_alive()
+        return Health(database, self._store_answers(), workers, dispatching)
+
+    def _connect(self) -> Cluster:
+        if self.settings.scheduler:
+            return DaskCluster(self.settings.scheduler, self.settings.store_url)
+        if self._compute is None:
+            self._compute = LocalCompute(self.settings.workers, self.settings.home)
+            self._compute.start()
+            self._closing.callback(self._compute.close)
+        compute = self._compute
+        return DaskCluster(lambda: compute.address, self.settings.store_url)
+
+    def _stop(self, dispatcher: Dispatcher, thread: threading.Thread) -> None:
+        dispatcher.stop()
+        thread.join(15)
+        dispatcher.close()
+
+    def _store_answers(self) -> bool:
+        try:
+            self.store.exists("results")
+        except OSError:
+            return False
+        return True
