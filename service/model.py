@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from pipelines.plan import Artifact, Json, Progress
@@ -123,12 +123,14 @@ class Event:
     data: Json = field(default_factory=dict)
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts like the number it writes
 
 
 def new_id(now: datetime) -> str:
     """A job id as a ULID: 26 URL-safe characters, sortable by time, unguessable (80 random bits)."""
-    number = (int(now.timestamp() * 1000) << 80) | secrets.randbits(80)
+    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)  # exact; through a float it may be one too few
+    number = (milliseconds << 80) | secrets.randbits(80)
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
