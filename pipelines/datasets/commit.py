@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
 from pipelines.datasets.model import Column, Fragment, column_type, dataset_key
 from pipelines.errors import BadInput
@@ -131,7 +131,7 @@ def _sync(store: Store, name: str, version: int) -> None:
 
 
 def _attempt(store: Store, table: DeltaTable | None, commit: Commit, fragments: Sequence[Fragment]) -> int:
-    actions = [_add_action(fragment) for fragment in fragments]
+    actions: list[AddAction] = [_add_action(fragment) for fragment in fragments]
     schema = _delta_schema(commit)
     properties = CommitProperties(
         custom_metadata={
@@ -164,7 +164,7 @@ def _attempt(store: Store, table: DeltaTable | None, commit: Commit, fragments: 
         schema = table.schema()
     version = table.version() + 1
     table.create_write_transaction(
-        actions,
+        list[AddAction | RemoveAction](actions),
         "overwrite" if commit.mode is Mode.REPLACE else "append",
         schema,
         partition_by=[],

@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.errors import BadInput, nearest
+from pipelines.plan import Json
 
 _DATASET_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,63}")
 _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
@@ -86,6 +89,21 @@ class Fragment:
     maximum: Mapping[str, Any]
     nulls: Mapping[str, int]
 
+    def to_json(self) -> Json:
+        """Small JSON that keeps decimals and times exact."""
+        bounds = {
+            name: {k: _tagged(v) for k, v in getattr(self, name).items()} for name in ("minimum", "maximum")
+        }
+        return {
+            **{each: getattr(self, each) for each in ("path", "rows", "bytes", "row_groups")},
+            **bounds,
+        } | {"nulls": dict(self.nulls)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Fragment:
+        bounds = {name: {k: _untagged(v) for k, v in value[name].items()} for name in ("minimum", "maximum")}
+        return cls(**{**value, **bounds})
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
@@ -120,3 +138,20 @@ def find_time_column(columns: Iterable[Column]) -> str | None:
         kind = "timestamp" if column.type.startswith("timestamp") else column.type
         by_type.setdefault(kind, column.name)
     return by_type.get("timestamp") or by_type.get("date")
+
+
+def _tagged(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return {"decimal": str(value)}
+    if isinstance(value, datetime):
+        return {"time": value.isoformat()}
+    return {"date": value.isoformat()} if isinstance(value, date) else value
+
+
+def _untagged(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ((tag, text),) = value.items()
+    if tag == "decimal":
+        return Decimal(text)
+    return datetime.fromisoformat(text) if tag == "time" else date.fromisoformat(text)

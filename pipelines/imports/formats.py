@@ -1,0 +1,31 @@
+"""The import formats: one line each. A format surveys its file once and reads its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipelines.imports import columnar, delimited
+from pipelines.imports.source import Source
+from pipelines.imports.survey import Survey
+from pipelines.plan import Json
+from pipelines.run import Context
+
+
+@dataclass(frozen=True, slots=True)
+class ImportFormat:
+    """`survey(context, spec, source)` plans on a worker; `read(context, spec, payload)` yields a part's tables."""
+
+    name: str
+    title: str
+    survey: Callable[[Context, Json, Source], Survey]
+    read: Callable[[Context, Json, Json], Iterator[pa.Table]]
+
+
+FORMATS: dict[str, ImportFormat] = {
+    "csv": ImportFormat("csv", "Comma-separated values", delimited.survey, delimited.read),
+    "tsv": ImportFormat("tsv", "Tab-separated values", delimited.survey, delimited.read),
+    "parquet": ImportFormat("parquet", "Apache Parquet", columnar.survey, columnar.read),
+}

@@ -1,0 +1,180 @@
+"""The import as a kind of job: parse, make_plan, read_part, finish, publish, discard.
+
+Parts write fragments beside the dataset under names that carry job and epoch; nobody sees them until `publish`
+commits them all as one version. Formats are `formats`' business, versions are `datasets`'.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pipelines.datasets import (
+    Column,
+    Commit,
+    Fragment,
+    Mode,
+    commit_fragments,
+    committed_epoch,
+    dataset_key,
+    find_time_column,
+    write_fragment,
+)
+from pipelines.datasets.commit import check_columns
+from pipelines.errors import BadInput
+from pipelines.imports.formats import FORMATS
+from pipelines.imports.request import parse
+from pipelines.imports.source import Source
+from pipelines.imports.survey import as_dataset_columns, columns_of, in_dataset_order
+from pipelines.plan import Artifact, Json, Plan
+from pipelines.run import Context
+from pipelines.store import Store
+
+__all__ = ["discard", "finish", "make_plan", "parse", "publish", "read_part"]
+
+
+def make_plan(context: Context, spec: Json, _: None) -> Json:
+    """Look the file over once and cut it into parts."""
+    source = Source.of(context.store, spec)
+    stamp = source.stamp()
+    if source.size != spec["bytes"]:
+        raise BadInput(
+            f"The file {source.name!r} has {source.size:,} bytes where {spec['bytes']:,} were announced; send it again."
+        )
+    survey = FORMATS[spec["format"]].survey(context, spec, source)
+    source.check(stamp)
+    if spec["sha256"] not in (None, survey.sha256):
+        raise BadInput(
+            f"The file {source.name!r} is not what was uploaded (its sha256 differs); send it again."
+        )
+    columns = in_dataset_order(survey.columns, spec)
+    target = spec["target"]
+    if target:
+        there = [Column(*each) for each in target["columns"]]
+        check_columns(spec["dataset"], there, as_dataset_columns(columns))
+    planned = {
+        **spec,
+        "columns": [column.to_json() for column in columns],
+        "dialect": dict(survey.dialect),
+        "sha256": survey.sha256,
+        "stamp": stamp,
+        "time": target["time"] if target else find_time_column(as_dataset_columns(columns)),
+    }
+    module = "pipelines.imports.pipeline"
+    return Plan(planned, "bytes", survey.parts, f"{module}:read_part", f"{module}:finish").to_json()
+
+
+def read_part(context: Context, spec: Json, payload: Json) -> Json:
+    """Read one part and write its rows as fragments, seen by nobody yet."""
+    Source.of(context.store, spec).check(spec["stamp"])
+    prefix = f"{_prefix(spec['dataset'], context.job_id, context.epoch)}{payload['n']}"
+    fragments = []
+    for piece, table in enumerate(FORMATS[spec["format"]].read(context, spec, payload)):
+        context.check()
+        key = f"{prefix}-{piece}.parquet" if piece else f"{prefix}.parquet"
+        fragments.append(write_fragment(context.store, key, table, spec["time"]).to_json())
+    return {"fragments": fragments}
+
+
+def finish(context: Context, spec: Json, partials: list[Json]) -> Json:
+    """Write down what there is to publish; the outcome only says where."""
+    fragments = [fragment for partial in partials for fragment in partial["fragments"]]
+    rows = sum(fragment["rows"] for fragment in fragments)
+    if not rows:
+        raise BadInput(f"The file {spec['name']!r} has no rows; import a file that has some.")
+    manifest = {
+        "dataset": spec["dataset"],
+        "mode": spec["mode"],
+        "columns": [[column.name, column.type] for column in columns_of(spec)],
+        "time": spec["time"],
+        "fragments": fragments,
+        "receipt": _receipt(spec, fragments, rows),
+    }
+    key = f"{context.scratch}/import.json"
+    with context.store.put(key) as sink:
+        sink.write(json.dumps(manifest).encode())
+    return {"manifest": key, "rows": rows}
+
+
+def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) -> Artifact:
+    """Commit the version and write the receipt. Repeating it, even as a later epoch, changes nothing."""
+    key = f"results/{job_id}/{epoch}/receipt.json"
+    if store.exists(key):
+        return _artifact(store, key)
+    with store.open(outcome["manifest"]) as file:
+        manifest = json.load(file)
+    receipt: Json = manifest["receipt"]
+    commit = Commit(
+        dataset=manifest["dataset"],
+        mode=Mode(manifest["mode"]),
+        columns=tuple(Column(*each) for each in manifest["columns"]),
+        time_column=manifest["time"],
+        job_id=job_id,
+        epoch=epoch,
+        lineage={"source": receipt["source"]["name"], "sha256": receipt["source"]["sha256"]},
+    )
+    version = commit_fragments(store, commit, [Fragment.from_json(each) for each in manifest["fragments"]])
+    with store.put(key) as sink:
+        sink.write(json.dumps({**receipt, "version": version}, indent=2, ensure_ascii=False).encode())
+    discard_fragments(store, job_id, epoch, manifest["dataset"])
+    store.delete(f"scratch/{job_id}-{epoch}")
+    return _artifact(store, key)
+
+
+def discard(store: Store, job_id: str, epoch: int, spec: Json) -> None:
+    """Remove what an epoch left: its scratch, and its fragments unless they were published after all."""
+    discard_fragments(store, job_id, epoch, spec["dataset"])
+    store.delete(f"scratch/{job_id}-{epoch}")
+    if committed_epoch(store, spec["dataset"], job_id) != epoch:
+        store.delete(f"results/{job_id}/{epoch}")
+
+
+def discard_fragments(store: Store, job_id: str, epoch: int, dataset: str) -> None:
+    """Delete the fragments of an epoch (half-written ones too) that is not the one that published."""
+    if committed_epoch(store, dataset, job_id) == epoch:
+        return
+    prefix = _prefix(dataset, job_id, epoch)
+    for stat in list(store.list(dataset_key(dataset))):
+        if stat.key.startswith(prefix):
+            store.delete(stat.key)
+
+
+def _prefix(dataset: str, job_id: str, epoch: int) -> str:
+    return f"{dataset_key(dataset)}/{job_id}-{epoch}-"
+
+
+def _receipt(spec: Json, fragments: list[Json], rows: int) -> Json:
+    """Contract section 3, but for the version, which only the commit knows."""
+    nulls: dict[str, Any] = {}
+    for fragment in fragments:
+        for name, count in fragment["nulls"].items():
+            nulls[name] = nulls.get(name, 0) + count
+    return {
+        "dataset": spec["dataset"],
+        "version": None,
+        "rowsRead": rows,
+        "rowsLoaded": rows,
+        "rowsRejected": 0,
+        "dialect": {"format": spec["format"], **spec["dialect"]},
+        "schema": [
+            {
+                "name": column.name,
+                "type": column.type,
+                "sourceName": column.source,
+                "nulls": nulls.get(column.name, 0),
+            }
+            for column in columns_of(spec)
+        ],
+        "source": {"name": spec["name"], "bytes": spec["bytes"], "sha256": spec["sha256"]},
+        "warnings": [],
+    }
+
+
+def _artifact(store: Store, key: str) -> Artifact:
+    with store.open(key) as file:
+        data = file.read()
+    receipt = json.loads(data)
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"{receipt['dataset']}-import.json"
+    return Artifact(key, name, "application/json", len(data), digest, receipt["rowsLoaded"])
