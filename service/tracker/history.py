@@ -6,10 +6,10 @@ from sqlalchemy import Connection, insert, select
 
 from pipelines.plan import Json
 from service.eta import Run
-from service.model import Event
+from service.model import Event, JobState
 from service.tracker.database import Database
 from service.tracker.records import to_event
-from service.tracker.tables import SUCCESSFUL, event, job
+from service.tracker.tables import event, job
 
 
 def record(connection: Connection, database: Database, job_id: str, name: str, data: Json) -> None:
@@ -31,7 +31,7 @@ def runs(connection: Connection, kind: str, type: str, limit: int) -> list[Run]:
     """The newest successful jobs of a type: what the first ETA goes by."""
     rows = connection.execute(
         select(job.c.size, job.c.started, job.c.finished)
-        .where(SUCCESSFUL, job.c.kind == kind, job.c.type == type, job.c.started.is_not(None))
+        .where(job.c.kind == kind, job.c.type == type, job.c.state == JobState.SUCCESSFUL.value)
         .order_by(job.c.finished.desc())
         .limit(limit)
     )

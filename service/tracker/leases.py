@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CTE, Connection, ScalarSelect, Select, case, func, select, tuple_, update
+from sqlalchemy import CTE, Connection, Select, case, func, select, update
 
 from service.model import Job, JobState
 from service.tracker.database import Database
 from service.tracker.history import record
-from service.tracker.records import to_job
+from service.tracker.records import RANKS, to_job
 from service.tracker.tables import LEASED, WAITING, job
 
+_PRIORITIES = tuple(sorted(RANKS.values()))
 _SPARE = 3  # candidates looked at per job wanted, so that rows another leaser has locked leave us some
 
 
@@ -205,43 +206,30 @@ def _first(queue: _Queue, count: int) -> Select[int]:
 
 
 def _queues(connection: Connection) -> list[_Queue]:
-    """Every (priority, owner) that waits, found by hops through the index and not by reading the queue."""
-    heads = _heads()
-    first = job.alias("first")
+    """Every queue that has jobs. Hops from owner to owner through the index; the queues are not read."""
+    owners = _owners()
     other = job.alias("other")
-    leased = other.c.state == LEASED.right
-    running = select(func.count()).where(leased, other.c.owner == first.c.owner).scalar_subquery()
-    last = select(func.max(other.c.started)).where(other.c.owner == first.c.owner).scalar_subquery()
+    mine = other.c.owner == owners.c.owner
+    running = select(func.count()).where(other.c.state == JobState.RUNNING.value, mine)
+    last = select(func.max(other.c.started)).where(mine)
+    waiting = select(func.min(other.c.sequence)).where(other.c.state == JobState.ACCEPTED.value, mine)
+    firsts = [waiting.where(other.c.priority == priority).scalar_subquery() for priority in _PRIORITIES]
     rows = connection.execute(
-        select(first.c.priority, first.c.owner, first.c.sequence, running, last).select_from(
-            heads.join(first, first.c.sequence == heads.c.sequence)
+        select(owners.c.owner, running.scalar_subquery(), last.scalar_subquery(), *firsts).where(
+            owners.c.owner.is_not(None)
         )
     )
-    return [_Queue(*row) for row in rows]
+    return [
+        _Queue(priority, owner, first, busy, started)
+        for owner, busy, started, *heads in rows
+        for priority, first in zip(_PRIORITIES, heads, strict=True)
+        if first is not None
+    ]
 
 
-def _heads() -> CTE:
-    """The oldest waiting row of each (priority, owner), one hop after the other."""
-    first = (
-        select(job.c.sequence).where(WAITING).order_by(job.c.priority, job.c.owner, job.c.sequence).limit(1)
-    )
-    heads = select(first.scalar_subquery().label("sequence")).cte("heads", recursive=True)
-    here, there = job.alias("here"), job.alias("there")
-    return heads.union_all(
-        select(_hop(here, there)).select_from(heads.join(here, here.c.sequence == heads.c.sequence))
-    )
-
-
-def _hop(here: Any, there: Any) -> ScalarSelect[int]:
-    hop: ScalarSelect[int] = (
-        select(there.c.sequence)
-        .where(
-            there.c.state == WAITING.right,
-            tuple_(there.c.priority, there.c.owner) > tuple_(here.c.priority, here.c.owner),
-        )
-        .order_by(there.c.priority, there.c.owner, there.c.sequence)
-        .limit(1)
-        .correlate(here)
-        .scalar_subquery()
-    )
-    return hop
+def _owners() -> CTE:
+    """Who has waiting jobs, each found from the one before; ends in a NULL."""
+    smallest = select(func.min(job.c.owner)).where(WAITING).scalar_subquery()
+    owners = select(smallest.label("owner")).cte("owners", recursive=True)
+    hop = select(func.min(job.c.owner)).where(WAITING, job.c.owner > owners.c.owner).scalar_subquery()
+    return owners.union_all(select(hop).where(owners.c.owner.is_not(None)))

@@ -25,7 +25,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    literal_column,
 )
 
 metadata = MetaData(
@@ -108,28 +107,12 @@ job = Table(
     sqlite_autoincrement=True,
 )
 
-# The state stands in these conditions as a literal: SQLite matches no partial index against a parameter.
-WAITING = job.c.state == literal_column("'accepted'")
-LEASED = job.c.state == literal_column("'running'")
-SUCCESSFUL = job.c.state == literal_column("'successful'")
+WAITING = job.c.state == "accepted"
+LEASED = job.c.state == "running"
 
-Index(
-    "ix_job_waiting",
-    job.c.priority,
-    job.c.owner,
-    job.c.sequence,
-    sqlite_where=WAITING,
-    postgresql_where=WAITING,
-)
-Index("ix_job_leased", job.c.owner, job.c.lease_until, sqlite_where=LEASED, postgresql_where=LEASED)
-Index(
-    "ix_job_successful",
-    job.c.kind,
-    job.c.type,
-    job.c.finished,
-    sqlite_where=SUCCESSFUL,
-    postgresql_where=SUCCESSFUL,
-)
+# Whole indexes: without statistics SQLite takes any other index on `state` before a partial one.
+Index("ix_job_queue", job.c.state, job.c.owner, job.c.priority, job.c.sequence)
+Index("ix_job_history", job.c.kind, job.c.type, job.c.state, job.c.finished)
 Index("ix_job_owner_started", job.c.owner, job.c.started)
 Index("ix_job_kind_sequence", job.c.kind, job.c.sequence)
 Index("ix_job_state_sequence", job.c.state, job.c.sequence)

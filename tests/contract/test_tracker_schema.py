@@ -16,6 +16,7 @@ from service.errors import Unavailable
 from service.model import JobState
 from service.tracker import Tracker, WrongSchema, migrations
 from service.tracker.tables import metadata
+from tests.contract.postgres import execute
 from tests.contract.test_tracker import accepted, new_job
 
 
@@ -101,3 +102,12 @@ def test_a_postgresql_that_is_not_there_is_a_503_without_its_password() -> None:
     with pytest.raises(Unavailable) as away:
         Tracker.open("postgresql://haulier:secret@127.0.0.1:1/haulier")
     assert "secret" not in str(away.value)
+
+
+def test_a_postgresql_that_dropped_its_connections_is_used_again(postgres_url: str, postgres: str) -> None:
+    tracker = Tracker.open(postgres_url)
+    job_id = accepted(tracker)
+    execute(postgres, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 't%'")
+    assert tracker.get(job_id) is not None
+    accepted(tracker)
+    tracker.close()

@@ -55,9 +55,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("owner", "kind", "idempotency_key", name="uq_job_owner_kind_idempotency_key"),
         sqlite_autoincrement=True,
     )
-    _partial_index("ix_job_waiting", ["priority", "owner", "sequence"], "accepted")
-    _partial_index("ix_job_leased", ["owner", "lease_until"], "running")
-    _partial_index("ix_job_successful", ["kind", "type", "finished"], "successful")
+    op.create_index("ix_job_queue", "job", ["state", "owner", "priority", "sequence"])
+    op.create_index("ix_job_history", "job", ["kind", "type", "state", "finished"])
     op.create_index("ix_job_owner_started", "job", ["owner", "started"])
     op.create_index("ix_job_kind_sequence", "job", ["kind", "sequence"])
     op.create_index("ix_job_state_sequence", "job", ["state", "sequence"])
@@ -72,8 +71,3 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_event_job_id_sequence", "event", ["job_id", "sequence"])
-
-
-def _partial_index(name: str, columns: list[str], state: str) -> None:
-    where = sa.text(f"state = '{state}'")
-    op.create_index(name, "job", columns, sqlite_where=where, postgresql_where=where)
