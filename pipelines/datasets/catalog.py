@@ -1,6 +1,6 @@
 """Catalog: which datasets there are, what a version holds, what it looks like.
 
-Reads the Delta log, never the data (but for a preview). A version once read stays readable: nothing is vacuumed.
+Reads the Delta log, never the data (but for a preview). Every version stays readable: nothing is vacuumed.
 """
 
 from __future__ import annotations

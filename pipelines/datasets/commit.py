@@ -60,7 +60,7 @@ def location(store: Store, name: str) -> str:
 
 
 def open_table(store: Store, name: str, version: int | None = None) -> DeltaTable | None:
-    """The Delta table of a dataset, None when there is none (an import that is not committed leaves only files)."""
+    """The Delta table of a dataset, None when there is none (files without a log are no dataset)."""
     try:
         return DeltaTable(location(store, name), version=version)
     except TableNotFoundError:
@@ -74,7 +74,7 @@ def committed_epoch(store: Store, name: str, job_id: str) -> int | None:
 
 
 def commit_fragments(store: Store, commit: Commit, fragments: Sequence[Fragment]) -> int:
-    """Make the fragments visible as a new version and return it. Doing it again for the same job changes nothing.
+    """Make the fragments visible as a new version and return it. Again for the same job changes nothing.
 
     BadInput when the dataset is there and should not be, is not and should be, or has other columns.
     """
@@ -107,7 +107,7 @@ def version_of(table: DeltaTable, job_id: str) -> int:
 
 
 def _check_files(store: Store, fragments: Sequence[Fragment]) -> None:
-    """A dataset may have been deleted, with these files, while its import ran: never commit what is not there."""
+    """A dataset may be deleted, with these files, while its import runs: never commit what is gone."""
     for fragment in fragments:
         try:
             present = store.stat(fragment.path).bytes == fragment.bytes
@@ -118,7 +118,7 @@ def _check_files(store: Store, fragments: Sequence[Fragment]) -> None:
 
 
 def _sync(store: Store, name: str, version: int) -> None:
-    """The library does not sync its log; a job must not be remembered as done when its version could be lost."""
+    """The library does not sync its log, but a job is not done while its version could be lost."""
     log = store.local_path(f"{dataset_key(name)}/_delta_log")
     if log is None:
         return
@@ -211,7 +211,8 @@ def check_columns(name: str, there: Sequence[Column], given: Sequence[Column]) -
     for column in given:
         if column.name not in types:
             raise BadInput(
-                f"Dataset {name!r} has no column {column.name!r} to append to; leave it out or use mode 'replace'."
+                f"Dataset {name!r} has no column {column.name!r} to append to; "
+                "leave it out or use mode 'replace'."
             )
         if types[column.name] != column.type:
             raise BadInput(
@@ -250,7 +251,7 @@ def _add_action(fragment: Fragment) -> AddAction:
 
 
 def _exact_json(value: Any) -> str:
-    """JSON with decimals as numbers of all their digits (a float would move a bound and prune rows wrongly)."""
+    """JSON with decimals as numbers of all their digits (a float would move a bound)."""
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{json.dumps(k)}:{_exact_json(v)}" for k, v in value.items()) + "}"
     if isinstance(value, Decimal):

@@ -93,7 +93,7 @@ def _packs(kind: pa.DataType) -> bool:
 
 
 def _few_values(column: pa.ChunkedArray) -> bool:
-    """Is a text column worth a dictionary? Asked of rows spread over the table, for sorted text repeats nearby."""
+    """Is a text column worth a dictionary? Asks rows spread over the table, for neighbours are alike."""
     step = max(1, len(column) // _SAMPLE)
     sample = column.take(pa.array(np.arange(0, len(column), step))) if step > 1 else column
     return bool(pc.count_distinct(sample, mode="all").as_py() <= max(64, len(sample) // 4))

@@ -64,7 +64,7 @@ def column_type(arrow: pa.DataType) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column by name and logical type: integer, float, decimal(p,s), text, timestamp, timestamptz, date, boolean."""
+    """A name and a type: integer, float, decimal(p,s), text, timestamp, timestamptz, date or boolean."""
 
     name: str
     type: str
@@ -78,7 +78,7 @@ class Column:
 class Fragment:
     """One Parquet file of a dataset. `path` is its store key, `bytes` its size; statistics may lack columns.
 
-    A column is in `minimum` and `maximum` only when both bounds hold for every value that is not null (NaN aside).
+    A column is in `minimum` and `maximum` only when both hold for every value that is not null (NaN aside).
     """
 
     path: str

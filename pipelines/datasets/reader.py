@@ -25,7 +25,7 @@ def read_row_groups(
     *,
     dictionary: Sequence[str] = (),
 ) -> Iterator[pa.Table]:
-    """One table a row group, its columns in the order asked for; those in `dictionary` as dictionary<int32, text>.
+    """One table a row group, columns in the order asked; those in `dictionary` as dictionary<int32, text>.
 
     With no columns the tables still tell their number of rows.
     """
@@ -45,7 +45,7 @@ def row_group_rows(store: Store, path: str) -> list[int]:
 def row_group_stats(
     store: Store, path: str, columns: Sequence[str]
 ) -> list[dict[str, tuple[Any, Any, int | None]]]:
-    """(min, max, nulls) of each column in each row group; None where not known or all null. NaN is not in them."""
+    """(min, max, nulls) of each column by row group; None where not known or all null. NaN is not in them."""
     footer = _footer(store.url, path)
     positions = {footer.schema.column(i).path: i for i in range(footer.num_columns)}
     result: list[dict[str, tuple[Any, Any, int | None]]] = []
@@ -63,7 +63,7 @@ def _bounds(statistics: Any) -> tuple[Any, Any, int | None]:
 
 
 def _logical(table: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """The same columns with plain nullable fields, so that tables of several row groups and files fit together."""
+    """The same columns with plain nullable fields, so that tables of several files fit together."""
     arrays, fields = [], []
     for name in columns:
         array = table[name]

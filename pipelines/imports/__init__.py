@@ -1,7 +1,7 @@
 """Imports: files of other people made into versions of datasets, whole or not at all.
 
-`options` is the wire, `pipeline` the four things a kind of job gives, `formats` the list of formats; `delimited`
-and `columnar` are the formats, `records`, `infer`, `convert` and `strptime` what they are made of.
+`options` is the wire, `request` checks a submission, `pipeline` holds what a kind of job gives, `formats`
+lists the formats; `delimited` and `columnar` are the formats, the rest is what they are made of.
 """
 
 from pipelines.imports.formats import FORMATS, ImportFormat

@@ -1,6 +1,6 @@
 """Parquet: parts are row groups; every value keeps its value or the import is refused.
 
-`survey` reads the footer and hashes the file, `read` streams batches of one part with page checksums verified.
+`survey` reads the footer and hashes the file, `read` streams batches of a part, page checksums verified.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ def _typed(column: SourceColumn, kind: pa.DataType) -> SourceColumn:
     if column.type == SOME_DECIMAL:
         if not natural.startswith("decimal"):
             raise BadInput(
-                f"Column {column.source!r} is {natural} in the file; say how exact, for example 'decimal(18,2)'."
+                f"Column {column.source!r} is {natural} in the file; "
+                "say how exact it is to be, for example 'decimal(18,2)'."
             )
         return column.typed(natural)
     if {natural, column.type} == {"timestamp", "timestamptz"}:

@@ -57,7 +57,8 @@ class Target:
     def complaint(self, value: str) -> str:
         """What is wrong with a value, as the middle of a sentence."""
         if self.format is not None:
-            return f"{value!r} is not a {'date' if self.type == 'date' else 'time'} in the format {self.format!r}"
+            noun = "date" if self.type == "date" else "time"
+            return f"{value!r} is not a {noun} in the format {self.format!r}"
         if self.type.startswith("decimal"):
             return f"{value!r} does not fit {self.type} exactly"
         return f"{value!r} {_ADVICE.get(self.type, 'is not text')}"
@@ -119,7 +120,7 @@ def _cast(text: pa.Array, target: Target, numbers: Numbers) -> pa.Array | None:
 
 
 def plain_numbers(text: pa.Array, kind: str, numbers: Numbers) -> pa.Array:
-    """Numbers as Arrow reads them: trimmed, decimal point, no thousands; null for what is no number of that kind."""
+    """Numbers as Arrow reads them: trimmed, decimal point, no thousands; null for what is no such number."""
     clean = pc.utf8_trim_whitespace(text)
     shape = _number_pattern(kind, numbers)
     clean = pc.if_else(pc.match_substring_regex(clean, shape), clean, pa.scalar(None, pa.string()))
@@ -143,7 +144,7 @@ def _number_pattern(kind: str, numbers: Numbers) -> str:
 
 
 def in_range(values: Any) -> bool:
-    """Do all values keep to what the type promises? Decimals to their precision, times to the years 1 to 9999."""
+    """Do all values keep to their type? Decimals to the precision, times to the years 1 to 9999."""
     kind = values.type
     if pa.types.is_decimal(kind):
         bounds = pc.min_max(values).as_py()

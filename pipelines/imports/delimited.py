@@ -1,4 +1,4 @@
-"""CSV and TSV: one pass that hashes, cuts at record boundaries and decides types; parts that parse their bytes.
+"""CSV and TSV: one pass that hashes, cuts at record boundaries and decides types; parts that parse.
 
 `survey` runs once in the plan, `read` once a part. The records' grammar is `records`', cells are `convert`'s.
 """
@@ -256,7 +256,8 @@ class _Deciding:
             kind = column.type if guess is None else guess.decide()
             if kind is None:
                 raise BadInput(
-                    f"Column {column.source!r} has decimals of more than 38 digits; give it type 'text' or 'float'."
+                    f"Column {column.source!r} has decimals of more than 38 digits; "
+                    "give it type 'text' or 'float'."
                 )
             result.append(column.typed(kind))
         return tuple(result)

@@ -1,7 +1,7 @@
 """One part of delimited text into a table: Arrow's typed reader first, cell by cell only where it stumbles.
 
-A bad row ends the import; the error names the first one of the part in file order, by physical line, column and
-value. What a cell may be is `convert`'s.
+A bad row ends the import; the error names the first one of the part in file order, by physical line, column
+and value. What a cell may be is `convert`'s.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ class PartReader:
         column = self.columns[min(len(cells), len(self.columns)) - 1]
         value = cells[-1][:-1] + data[broken : broken + 20].decode(self.encoding, "replace").splitlines()[0]
         raise BadInput(
-            f"Line {line + count_lines(data[:record])}, column {column.source!r}: byte 0x{data[broken]:02x} in "
-            f"{cut(value)!r} is not {self.encoding}; "
+            f"Line {line + count_lines(data[:record])}, column {column.source!r}: "
+            f"byte 0x{data[broken]:02x} in {cut(value)!r} is not {self.encoding}; "
             f"set options.encoding, for example to {'cp1252' if self.encoding == 'utf-8' else 'latin-1'!r}."
         )
 

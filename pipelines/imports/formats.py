@@ -16,7 +16,7 @@ from pipelines.run import Context
 
 @dataclass(frozen=True, slots=True)
 class ImportFormat:
-    """`survey(context, spec, source)` plans on a worker; `read(context, spec, payload)` yields a part's tables."""
+    """`survey` learns all a plan needs in one pass; `read(context, spec, payload)` yields a part's tables."""
 
     name: str
     title: str

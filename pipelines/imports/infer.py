@@ -27,7 +27,7 @@ _EXACT_DIGITS = 17  # significant digits that a printed float has at most
 
 
 class Guess:
-    """What one column may still be. `decimal_only` decides precision and scale of a column that is to be decimal."""
+    """What one column may still be. `decimal_only` finds precision and scale of a column that is decimal."""
 
     def __init__(self, numbers: Numbers, *, decimal_only: bool = False) -> None:
         self._numbers = numbers

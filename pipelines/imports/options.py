@@ -1,7 +1,7 @@
 """Import options as the wire has them: checked whole, every fault with its JSON pointer.
 
-The one pydantic edge of imports. What a format can do with an option is checked here too, so that nothing wrong
-gets past the 202. What is *in* the file is not known here.
+The one pydantic edge of imports. What a format can do with an option is checked here too, so that nothing
+wrong gets past the 202. What is *in* the file is not known here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CODECS = re.compile(
 
 
 def logical_type(text: str) -> str:
-    """The type name behind an alias; "decimal" alone leaves precision and scale to the data. ValueError otherwise."""
+    """The type name behind an alias; "decimal" alone leaves (p,s) to the data. ValueError for none."""
     plain = re.sub(r"\s+", "", text).lower()
     if plain in TYPES:
         return TYPES[plain]
@@ -221,7 +221,8 @@ def _targets_twice(options: ImportOptions) -> Iterator[Fault]:
         if target in seen:
             yield Fault(
                 pointer("options", "columns", source, "name"),
-                f"{column.name or source!r} is also the name of {seen[target]!r}; give each column its own name.",
+                f"{column.name or source!r} is also the name of {seen[target]!r}; "
+                "give each column its own name.",
             )
         seen.setdefault(target, source)
 

@@ -1,7 +1,7 @@
 """The import as a kind of job: parse, make_plan, read_part, finish, publish, discard.
 
-Parts write fragments beside the dataset under names that carry job and epoch; nobody sees them until `publish`
-commits them all as one version. Formats are `formats`' business, versions are `datasets`'.
+Parts write fragments beside the dataset under names that carry job and epoch; nobody sees them until
+`publish` commits them all as one version. Formats are `formats`' business, versions are `datasets`'.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def make_plan(context: Context, spec: Json, _: None) -> Json:
     stamp = source.stamp()
     if source.size != spec["bytes"]:
         raise BadInput(
-            f"The file {source.name!r} has {source.size:,} bytes where {spec['bytes']:,} were announced; send it again."
+            f"The file {source.name!r} has {source.size:,} bytes where {spec['bytes']:,} were announced; "
+            "send it again."
         )
     survey = FORMATS[spec["format"]].survey(context, spec, source)
     source.check(stamp)

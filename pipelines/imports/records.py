@@ -1,7 +1,7 @@
 """Where records of delimited text begin and end: exact for quotes, and the same as Arrow's reader sees it.
 
-A quote opens a field only at the field's start; inside, two in a row are one; elsewhere it is a letter. Text with
-regular quotes is handled by whole-array parity; a block with a stray quote falls back to walking its quotes.
+A quote opens a field only at the field's start; inside, two in a row are one; elsewhere it is a letter.
+Text with regular quotes is handled by parity of whole arrays; a block with a stray quote walks its quotes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Run:
 
 
 def toggles(block: bytes, grammar: Grammar, inside: bool = False) -> Positions:
-    """Positions of quotes that enter or leave a quoted field. The block begins at a record or inside quotes."""
+    """Positions of quotes that enter or leave a quoted field. The block begins after a line end."""
     if grammar.quote is None:
         return np.empty(0, np.int64)
     array = np.frombuffer(block, np.uint8)

@@ -108,7 +108,8 @@ def _target(name: str, options: ImportOptions, catalog: Catalog) -> tuple[Datase
         return None, [
             Fault(
                 "/dataset",
-                f"Dataset {name!r} already exists; set options.mode to 'append' or 'replace', or choose another name.",
+                f"Dataset {name!r} already exists; "
+                "set options.mode to 'append' or 'replace', or choose another name.",
             )
         ]
     if options.mode == "replace":
@@ -130,5 +131,6 @@ def _misfits(there: Dataset, options: ImportOptions) -> Iterator[Fault]:
         ):
             yield Fault(
                 pointer("options", "columns", source, "type"),
-                f"Column {name!r} of dataset {there.name!r} is {types[name]}, not {column.type}; give it that type.",
+                f"Column {name!r} of dataset {there.name!r} is {types[name]}, not {column.type}; "
+                "give it that type.",
             )

@@ -1,7 +1,7 @@
 """Times written in a user's own format: strict and fast strptime over whole Arrow arrays.
 
-Arrow's strptime is quick but lets 30 February become 2 March and knows neither fractions nor offsets; a pattern
-made from the same format finds what it lets through. Whole-array functions only; which cell is bad is `convert`'s.
+Arrow's strptime is quick but lets 30 February become 2 March and knows neither fractions nor offsets; a
+pattern made from the same format finds what it lets through. Which cell is bad is for `convert` to find.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def time_format(text: str) -> TimeFormat:
 
 
 def parse_times(text: pa.Array, form: TimeFormat) -> pa.Array:
-    """Timestamps in microseconds (in UTC where the format has an offset), null where the text is not in the format."""
+    """Timestamps in microseconds (UTC where the format has an offset), null where the text does not fit."""
     encoded = text.dictionary_encode() if not pa.types.is_dictionary(text.type) else text
     values = encoded.dictionary
     found = pc.extract_regex(values, form.pattern)

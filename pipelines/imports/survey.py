@@ -1,7 +1,7 @@
 """What planning finds out about a file: its columns and what they become, its parts, its digest.
 
-Joins what the header says, what the options ask and what the dataset appended to demands. Shared by all formats;
-reads nothing itself.
+Joins what the header says, what the options ask and what the dataset appended to demands. Shared by all
+formats; reads nothing itself.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def columns_of(spec: Json) -> tuple[SourceColumn, ...]:
 def settle(names: Sequence[str], spec: Json) -> list[SourceColumn]:
     """The file's columns under their final names, typed as far as options and an existing dataset say.
 
-    BadInput for empty and repeated names, for options of columns the file lacks, for an append that does not fit.
+    BadInput for empty and repeated names, and for options of columns the file lacks.
     """
     _check_names(names)
     wanted: Json = spec["options"].get("columns", {})
@@ -107,8 +107,8 @@ def _check_names(names: Sequence[str]) -> None:
     if repeated:
         places = [str(place) for place, name in enumerate(names, 1) if name == repeated[0]]
         raise BadInput(
-            f"The header names {repeated[0]!r} more than once (columns {', '.join(places)}); rename it in the file, "
-            "or set options.header to false and options.skip to 1."
+            f"The header names {repeated[0]!r} more than once (columns {', '.join(places)}); "
+            "rename it in the file, or set options.header to false and options.skip to 1."
         )
 
 
