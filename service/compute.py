@@ -63,7 +63,8 @@ class LocalCompute:
     def start(self) -> None:
         """Begin; returns at once, the processes need some seconds."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        self._thread.start()
+        if self._thread.ident is None:  # an engine starts what it is given, started or not
+            self._thread.start()
 
     def close(self) -> None:
         """End every process; none is left when this returns."""

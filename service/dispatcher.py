@@ -102,6 +102,10 @@ class Dispatcher:
             else:
                 self._guarded(run, partial(self._requeue, reason="The service was stopped."))
 
+    def in_flight(self) -> int:
+        """Jobs in our hands."""
+        return len(self._runs)
+
     def tick(self, woken: bool = True) -> None:
         """One look at everything."""
         now = self._clock()

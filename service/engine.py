@@ -114,11 +114,10 @@ class Engine:
     def _connect(self) -> Cluster:
         if self.settings.scheduler:
             return DaskCluster(self.settings.scheduler, self.settings.store_url)
-        if self._compute is None:
-            self._compute = LocalCompute(self.settings.workers, self.settings.home)
-            self._compute.start()
-            self._closing.callback(self._compute.close)
-        compute = self._compute
+        compute = self._compute or LocalCompute(self.settings.workers, self.settings.home)
+        self._compute = compute
+        self._closing.callback(compute.close)
+        compute.start()
         return DaskCluster(lambda: compute.address, self.settings.store_url)
 
     def _stop(self, dispatcher: Dispatcher, thread: threading.Thread) -> None:

@@ -43,7 +43,7 @@ class Window:
     parts: int = 5_000
 
     def room(self, runs: Iterable[Run], workers: int) -> int:
-        """How many more jobs to take. Without workers one job calls for them, the others wait in the queue."""
+        """How many more jobs to take. Without workers one job calls for them, the rest stay in the queue."""
         runs = list(runs)
         if sum(run.parts for run in runs) >= self.parts:
             return 0

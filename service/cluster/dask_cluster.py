@@ -47,6 +47,7 @@ class DaskCluster:
         self._runs: dict[RunKey, _Run] = {}
         self._workers = 0
         self._events: deque[Any] = deque(maxlen=20_000)  # the client's event loop may only append
+        self._pending: set[concurrent.futures.Future[Any]] = set()
         self._abandoned: set[str] = set()  # published names lost with a connection, to be let go of
         self._wake: Callable[[], None] = lambda: None
         where = address if callable(address) else lambda: address
@@ -101,6 +102,9 @@ class DaskCluster:
     def close(self) -> None:
         for key in list(self._runs):
             self.cancel(key)
+        concurrent.futures.wait(
+            tuple(self._pending), timeout=self._timeout
+        )  # else a name stays published for ever
         self._connection.close()
         self._workers = 0
 
@@ -123,7 +127,7 @@ class DaskCluster:
             publish = client.publish_dataset(
                 run.future, name=run.keys.final, override=True, asynchronous=True
             )
-            run.published = _later(client, publish)
+            run.published = self._later(client, publish)
 
     def _outcome(self, key: RunKey, run: _Run) -> Outcome | None:
         status = run.future.status
@@ -188,22 +192,24 @@ class DaskCluster:
         """After a broken connection the scheduler may still work for names nobody waits for any more."""
         if self._abandoned:
             names, self._abandoned = sorted(self._abandoned), set()
-            _later(client, client.unpublish_dataset(names, asynchronous=True))
+            self._later(client, client.unpublish_dataset(names, asynchronous=True))
 
     def _unpublish(self, client: Any, run: _Run) -> None:
         if run.published is not None:
-            _later(client, _after(run.published, client, run.keys.final))
+            self._later(client, _after(run.published, client, run.keys.final))
+
+    def _later(self, client: Any, coroutine: Any) -> concurrent.futures.Future[Any]:
+        """Run on the client's event loop without waiting; a failure is the sweep's to notice."""
+        future = asyncio.run_coroutine_threadsafe(_quiet(coroutine), client.loop.asyncio_loop)
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+        return future
 
 
 def _read(run: _Run, answer: list[list[int]]) -> None:
     if answer:
         run.meter.finished(answer[0])
         run.meter.combined(sum(map(len, answer[1:])), sum(size for _, size in run.groups[1:]))
-
-
-def _later(client: Any, coroutine: Any) -> concurrent.futures.Future[Any]:
-    """Run on the client's event loop without waiting; a failure is the sweep's to notice."""
-    return asyncio.run_coroutine_threadsafe(_quiet(coroutine), client.loop.asyncio_loop)
 
 
 async def _quiet(coroutine: Any) -> None:

@@ -1,0 +1,26 @@
+"""What all tests may use: a local Dask cluster of two workers, one the session shares or one of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.compute import LocalCompute
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def compute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCompute]:
+    """Two workers that know this checkout. Leave it as you found it: no kills."""
+    with LocalCompute(2, tmp_path_factory.mktemp("compute"), python_path=[ROOT]) as started:
+        yield started
+
+
+@pytest.fixture
+def own_compute(tmp_path: Path) -> Iterator[LocalCompute]:
+    """Two workers of a test's own, to be killed at will."""
+    with LocalCompute(2, tmp_path / "home", python_path=[ROOT]) as started:
+        yield started
