@@ -73,10 +73,15 @@ def _programs(folder: Path, who: dict[str, Any]) -> Path:
             [install / "bin" / "postgres", "--version"], check=True, capture_output=True, cwd="/", **who
         )
     except (OSError, subprocess.CalledProcessError):
-        copy = folder / "programs"
-        shutil.copytree(install, copy)
+        package, copy = install.parent, folder / "programs"
+        for part in (
+            f"{package.name}/{install.name}",
+            f"{package.name}.libs",
+        ):  # found by their relative place
+            if (package.parent / part).exists():
+                shutil.copytree(package.parent / part, copy / part)
         subprocess.run(["chmod", "-R", "a+rX", copy], check=True)
-        return copy / "bin"
+        return copy / package.name / install.name / "bin"
     return install / "bin"
 
 
