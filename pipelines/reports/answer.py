@@ -1,0 +1,158 @@
+"""The answer: one partial of all rows becomes the table the user sees.
+
+Without `by` there is exactly one row, also over no rows at all. Groups come in the order of their keys, nulls
+last, unless `orderBy` says otherwise; ties keep the order of the keys. NaN is the greatest number.
+
+`sum`, `mean`, `min`, `max`, `stddev`, `quantile`, `first` and `last` are null where no value is; `stddev`
+is that of a sample, null for fewer than two values; `quantile` interpolates between the two values around
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.reports.kernel import Partial
+from pipelines.reports.program import Program, states_of
+from pipelines.reports.question import Measure, Order
+from pipelines.reports.vector import (
+    FLOAT,
+    INTEGER,
+    Array,
+    Kind,
+    Vector,
+    canonical,
+    floats,
+    from_arrow,
+    magnitude,
+    shown,
+)
+
+_EXACT = 1 << 53  # whole numbers up to here are floats without rounding
+
+
+def answer(program: Program, partial: Partial) -> pa.Table:
+    """The report as a table, in the order and with the names the question asks for."""
+    question = program.question
+    groups = partial.groups.num_rows
+    columns = {
+        key.name: from_arrow(partial.groups[f"k{index}"], kind)
+        for index, (key, kind) in enumerate(zip(question.keys, program.key_kinds, strict=True))
+    }
+    for measure in question.measures:
+        columns[measure.name] = _measure(program, partial, measure, groups)
+    if not question.keys and groups == 0:
+        return pa.table({measure.name: _nothing(program, measure) for measure in question.measures})
+    rows = _order(columns, question.order_by, [key.name for key in question.keys])[: question.limit]
+    return pa.table({name: shown(vector.take(rows)) for name, vector in columns.items()})
+
+
+def _measure(program: Program, partial: Partial, measure: Measure, groups: int) -> Vector:
+    if measure.of is None:
+        return from_arrow(partial.groups["rows"], INTEGER)
+    node = program.nodes[measure.of]
+    kind = program.kind(node)
+    if measure.op in ("distinct", "quantile"):
+        tally = partial.tallies[program.tallies.index(node)]
+        codes, counts = tally["group"].to_numpy(), tally["count"].to_numpy()
+        if measure.op == "distinct":
+            return Vector(INTEGER, np.bincount(codes, minlength=groups))
+        return _quantile(codes, from_arrow(tally["value"], kind), counts, measure.q or 0.0, groups)
+    kept: list[Vector] = []
+    for state in states_of(measure, kind):
+        at = program.state(node, state)
+        kept += [from_arrow(partial.groups[f"s{at}_{place}"], each) for place, each in enumerate(state.kinds)]
+    return _finish(measure.op, kept)
+
+
+def _finish(op: str, kept: Sequence[Vector]) -> Vector:
+    match op:
+        case "sum":
+            return Vector(kept[1].kind, kept[1].data, _some(kept[0].data > 0))
+        case "mean":
+            return Vector(FLOAT, _mean(kept[0].data, kept[1]), _some(kept[0].data > 0))
+        case "stddev":
+            count = kept[0].data
+            with np.errstate(all="ignore"):
+                spread = np.sqrt(kept[2].data / np.maximum(count - 1, 1))
+            return Vector(FLOAT, spread, _some(count > 1))
+    return kept[0]
+
+
+def _mean(count: Array, total: Vector) -> Array:
+    """An exact sum is divided once, so its mean is the nearest float there is."""
+    power, count = 10**total.kind.scale, np.maximum(count, 1)
+    if total.kind == FLOAT:
+        with np.errstate(all="ignore"):
+            return np.asarray(total.data / count)
+    if magnitude(total.data) <= _EXACT and magnitude(count) * power <= _EXACT:
+        return np.asarray(total.data / (count * power))
+    pairs = zip(total.data.tolist(), count.tolist(), strict=True)
+    return np.array([int(value) / (int(rows) * power) for value, rows in pairs], np.float64)
+
+
+def _quantile(codes: Array, value: Vector, counts: Array, q: float, groups: int) -> Vector:
+    """Linear interpolation at rank q * (n - 1), as numpy and pandas do. `codes` and values are in order."""
+    ends = np.cumsum(counts)
+    total = np.zeros(groups, np.int64)
+    np.add.at(total, codes, counts)
+    data = floats(value)
+    if len(data) == 0:
+        return Vector(FLOAT, np.zeros(groups), np.zeros(groups, bool))
+    start = np.cumsum(total) - total
+    rank = q * np.maximum(total - 1, 0)
+    lower = np.floor(rank).astype(np.int64)
+    places = [np.searchsorted(ends, start + at, side="right") for at in (lower, lower + (rank > lower))]
+    low, high = (data[np.minimum(place, len(data) - 1)] for place in places)
+    share = rank - lower
+    with np.errstate(all="ignore"):
+        between = np.where(
+            np.isfinite(high - low), low + (high - low) * share, low * (1 - share) + high * share
+        )
+    found = np.where((low == high) | (share == 0), low, between)
+    return Vector(FLOAT, np.where(total > 0, found, 0.0), _some(total > 0))
+
+
+def _order(columns: dict[str, Vector], order_by: Sequence[Order], keys: Sequence[str]) -> Array:
+    """Row numbers in the order asked for."""
+    orders = [*order_by, *(Order(name) for name in keys)]
+    ranks = [_ranks(columns[order.column], order.descending) for order in orders]
+    if not ranks:
+        return np.arange(len(next(iter(columns.values()))))
+    return np.asarray(np.lexsort(ranks[::-1]))
+
+
+def _ranks(vector: Vector, descending: bool) -> Array:
+    """Numbers that sort like the values, nulls last either way."""
+    data = vector.data
+    if vector.words is not None:
+        order = pc.sort_indices(vector.words).to_numpy()
+        places = np.zeros(len(order) + 1, np.int64)
+        places[order] = np.arange(len(order))
+        ranks = places[data]
+    else:
+        if data.dtype.kind == "f":
+            data = canonical(data)
+        ranks = np.unique(data, return_inverse=True)[1]
+    ranks = -ranks if descending else ranks
+    return ranks if vector.valid is None else np.where(vector.valid, ranks, np.iinfo(np.int64).max)
+
+
+def _nothing(program: Program, measure: Measure) -> pa.Array:
+    """What a measure of no rows at all is."""
+    if measure.op in ("count", "distinct"):
+        return pa.array([0], pa.int64())
+    kind: Kind = FLOAT
+    if measure.of is not None and measure.op in ("sum", "min", "max", "first", "last"):
+        kind = program.kind(program.nodes[measure.of])
+    if measure.op == "sum" and kind.word == "decimal":
+        kind = Kind("decimal", scale=kind.scale)
+    return pa.nulls(1, kind.logical)
+
+
+def _some(valid: Array) -> Array | None:
+    return None if valid.all() else valid

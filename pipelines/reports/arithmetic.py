@@ -1,0 +1,138 @@
+"""What an expression means: its kind, known before any work, and its value over vectors.
+
+Integers and decimals give exact results under + - * and unary minus, also beyond int64: each step looks at
+the largest values it got and goes over to Python integers where int64 might not do. Division gives float64,
+x / 0 is null, and anything with a null is null. A float in an expression makes the result a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from pipelines.reports.expression import Binary, ExpressionError, Name, Negative, Node, Number
+from pipelines.reports.vector import (
+    FLOAT,
+    MAX_DIGITS,
+    Array,
+    Kind,
+    Vector,
+    exact_kind,
+    floats,
+    magnitude,
+    narrow,
+)
+
+_INT64 = 1 << 63
+Columns = Callable[[str], Vector]
+
+
+def kind_of(node: Node, kinds: Mapping[str, Kind]) -> Kind:
+    """The kind an expression gives, or an ExpressionError. A lone column may be of any kind."""
+    if isinstance(node, Name):
+        return kinds[node.column]
+    return _number(node, kinds)
+
+
+def evaluate(node: Node, column: Columns, rows: int) -> Vector:
+    """The value of an expression for each of `rows` rows."""
+    if isinstance(node, Name):
+        return column(node.column)
+    with np.errstate(all="ignore"):
+        value = _value(node, column)
+    if len(value) == rows:
+        return value
+    data = np.broadcast_to(value.data, rows)
+    return Vector(value.kind, data, None if value.valid is None else np.broadcast_to(value.valid, rows))
+
+
+def _number(node: Node, kinds: Mapping[str, Kind]) -> Kind:
+    match node:
+        case Number(value):
+            scale = -int(value.as_tuple().exponent)
+            kind = exact_kind(scale)
+        case Name(column):
+            kind = kinds[column]
+            if not kind.numeric:
+                raise ExpressionError(f"column {column!r} is {kind.word}; only numbers can be computed with")
+            kind = exact_kind(kind.scale) if kind.exact else kind
+        case Negative(operand):
+            kind = _number(operand, kinds)
+        case Binary(sign, left, right):
+            kind = _result(sign, _number(left, kinds), _number(right, kinds))
+    if kind.scale > MAX_DIGITS:
+        raise ExpressionError(
+            f"the expression has {kind.scale} digits after the point, and at most {MAX_DIGITS} can be kept; "
+            "multiply fewer decimals or divide, which gives a float"
+        )
+    return kind
+
+
+def _result(sign: str, left: Kind, right: Kind) -> Kind:
+    if sign == "/" or not (left.exact and right.exact):
+        return FLOAT
+    return exact_kind(left.scale + right.scale if sign == "*" else max(left.scale, right.scale))
+
+
+def _value(node: Node, column: Columns) -> Vector:
+    match node:
+        case Number(value):
+            scale = -int(value.as_tuple().exponent)
+            return Vector(exact_kind(scale), narrow(np.array([int(value.scaleb(scale))], object)))
+        case Name(name):
+            return column(name)
+        case Negative(operand):
+            inner = _value(operand, column)
+            data = -inner.data if inner.kind == FLOAT else _times(inner.data, -1)
+            return Vector(inner.kind, data, inner.valid)
+        case Binary(sign, left, right):
+            return _binary(sign, _value(left, column), _value(right, column))
+
+
+def _binary(sign: str, left: Vector, right: Vector) -> Vector:
+    valid = _both(left.valid, right.valid)
+    kind = _result(sign, left.kind, right.kind)
+    if kind.exact and sign == "*":
+        return Vector(kind, _times(left.data, right.data), valid)
+    if kind.exact:
+        a = _times(left.data, 10 ** (kind.scale - left.kind.scale))
+        b = _times(right.data, 10 ** (kind.scale - right.kind.scale))
+        return Vector(kind, _plus(a, b, sign), valid)
+    a, b = floats(left), floats(right)
+    if sign == "/":
+        return _divide(a, b, valid)
+    operation = {"+": np.add, "-": np.subtract, "*": np.multiply}[sign]
+    return Vector(FLOAT, operation(a, b), valid)
+
+
+def _divide(a: Array, b: Array, valid: Array | None) -> Vector:
+    zero = b == 0
+    if not zero.any():
+        return Vector(FLOAT, a / b, valid)
+    nonzero = ~zero if valid is None else ~zero & valid
+    return Vector(FLOAT, np.where(zero, 0.0, a / b), np.broadcast_to(nonzero, np.broadcast(a, b).shape))
+
+
+def _times(a: Array, b: Array | int) -> Array:
+    """Whole numbers multiplied without a wrap."""
+    if isinstance(b, int):
+        if b == 1:
+            return a
+        b = narrow(np.array([b], object))
+    if a.dtype != object and b.dtype != object and magnitude(a) * magnitude(b) < _INT64:
+        return a * b
+    return narrow(np.asarray(a.astype(object) * b.astype(object), object))
+
+
+def _plus(a: Array, b: Array, sign: str) -> Array:
+    wide = a.dtype == object or b.dtype == object or magnitude(a) + magnitude(b) >= _INT64
+    if wide:
+        a, b = a.astype(object), b.astype(object)
+    return narrow(a + b if sign == "+" else a - b)
+
+
+def _both(a: Array | None, b: Array | None) -> Array | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a & b

@@ -1,0 +1,113 @@
+"""Time grains: times rounded down to year, quarter, month, week, day or hour, and how that is written.
+
+A week is an ISO week and named by its Monday. Times with a zone are cut in UTC. Buckets from a day up are
+dates.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.reports.vector import DATE, Array, Kind, Vector
+
+Grain = Literal["year", "quarter", "month", "week", "day", "hour"]
+GRAINS: tuple[str, ...] = get_args(Grain)
+
+_HOUR = 3_600_000_000
+_DAY = 24 * _HOUR
+_MONDAY = 3  # days from a Monday to 1970-01-01
+
+
+def kind_of(grain: str, kind: Kind) -> Kind:
+    """The kind of the buckets of a time column."""
+    return kind if grain == "hour" else DATE
+
+
+def floor(vector: Vector, grain: str) -> Vector:
+    """Every time rounded down to its bucket."""
+    if grain == "hour":
+        return Vector(vector.kind, vector.data // _HOUR * _HOUR, vector.valid)
+    data = vector.data
+    if len(data) and np.all(data[1:] >= data[:-1]) and vector.valid is None:
+        return Vector(DATE, _floor_sorted(data, vector.kind, grain))
+    days = data if vector.kind.word == "date" else data // _DAY
+    return Vector(DATE, _floor_days(days, grain), vector.valid)
+
+
+def single(grain: str, kind: Kind, low: Any, high: Any) -> int | None:
+    """The one bucket that all times from `low` to `high` fall in, or None when they span several."""
+    if low is None or high is None:
+        return None
+    ends = Vector(kind, np.array([ticks(low, kind), ticks(high, kind)], np.int64))
+    first, last = floor(ends, grain).data.tolist()
+    return int(first) if first == last else None
+
+
+def ticks(value: date | datetime, kind: Kind) -> int:
+    """A time as its vector holds it: microseconds since 1970, days for a date. Naive times count as UTC."""
+    if kind.word == "date":
+        return (value if not isinstance(value, datetime) else value.date()).toordinal() - _EPOCH.toordinal()
+    if not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 (naive on purpose)
+    delta = value.replace(tzinfo=None) - (value.utcoffset() or _NONE) - _EPOCH
+    return delta.days * _DAY + delta.seconds * 1_000_000 + delta.microseconds
+
+
+def labels(column: pa.ChunkedArray | pa.Array, grain: str) -> pa.Array | pa.ChunkedArray:
+    """Buckets as text: 2023, 2023-Q1, 2023-01, 2023-01-31; a week by its Monday."""
+    text = column.cast(pa.string())
+    if grain == "year":
+        return pc.utf8_slice_codeunits(text, 0, -6)
+    if grain == "month":
+        return pc.utf8_slice_codeunits(text, 0, -3)
+    if grain == "quarter":
+        quarter = pc.cast(pc.quarter(column), pa.string())
+        return pc.binary_join_element_wise(pc.utf8_slice_codeunits(text, 0, -6), quarter, "-Q")
+    return text
+
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (naive on purpose: only differences are taken)
+_NONE = _EPOCH - _EPOCH
+
+
+def _floor_days(days: Array, grain: str) -> Array:
+    if grain == "day":
+        return days
+    if grain == "week":
+        return (days + _MONDAY) // 7 * 7 - _MONDAY
+    if len(days) == 0:
+        return days
+    low, high = int(days.min()), int(days.max())
+    if high - low < len(days):  # one look-up table of days is cheaper than a calendar for each row
+        table = _calendar(np.arange(low, high + 1), grain)
+        return np.take(table, days - low)
+    return _calendar(days, grain)
+
+
+def _calendar(days: Array, grain: str) -> Array:
+    dates = days.astype("M8[D]")
+    if grain == "quarter":
+        months = dates.astype("M8[M]").astype(np.int64) // 3 * 3
+        starts = months.astype("M8[M]")
+    else:
+        starts = dates.astype("M8[Y]" if grain == "year" else "M8[M]")
+    result: Array = starts.astype("M8[D]").astype(np.int64)
+    return result
+
+
+def _floor_sorted(data: Array, kind: Kind, grain: str) -> Array:
+    """Times in order, as the layout keeps them: find where buckets begin instead of cutting every row."""
+    unit = 1 if kind.word == "date" else _DAY
+    low, high = int(data[0]) // unit, int(data[-1]) // unit
+    if high - low > len(data):
+        return _floor_days(data // unit, grain)
+    starts = np.unique(_floor_days(np.arange(low, high + 1), grain))
+    if len(starts) == 1:
+        return np.full(len(data), starts[0])
+    bounds = np.searchsorted(data, starts[1:] * unit)
+    return np.repeat(starts, np.diff(bounds, prepend=0, append=len(data)))

@@ -1,0 +1,215 @@
+"""Grouping rows by key vectors, and the grouped reductions every measure is made of.
+
+Codes are dense where the keys allow it and hashed where not. All reductions give one value for each group
+that has rows. What a measure keeps of them is `states`' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.reports.vector import Array, Vector, canonical, magnitude, narrow
+
+_DENSE = 1 << 16  # this many codes are always cheap to keep as an array
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """`codes` is the group of each row (None: all in one), `present` are the codes that have rows."""
+
+    codes: Array | None
+    size: int
+    counts: Array
+    present: Array
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    @property
+    def dense(self) -> Array:
+        """For each row the position of its group among those present."""
+        if self.codes is None:
+            return np.zeros(self.length, np.int64)
+        lookup = np.zeros(self.size, np.int64)
+        lookup[self.present] = np.arange(len(self.present))
+        found: Array = lookup[self.codes]
+        return found
+
+    def sample(self) -> Array:
+        """A row of each group present."""
+        if self.codes is None:
+            return np.zeros(len(self.present), np.int64)
+        rows = np.zeros(self.size, np.int64)
+        rows[self.codes] = np.arange(self.length)
+        found: Array = rows[self.present]
+        return found
+
+
+def group(keys: Sequence[Vector], length: int) -> Grouping:
+    """Group `length` rows by some keys. Null is a value of its own, NaN one value, -0.0 the same as 0.0."""
+    codes, size = None, 1
+    for key in keys:
+        more, cardinality = _codes(key)
+        if codes is None:
+            codes, size = more, cardinality
+            continue
+        if size * cardinality > max(_DENSE, 4 * length):
+            codes, size = _hashed(codes)
+        codes, size = codes * cardinality + more, size * cardinality
+    if codes is None:
+        present = np.arange(min(1, length))
+        return Grouping(None, 1, np.full(1, length), present, length)
+    if size > max(_DENSE, 4 * length):
+        codes, size = _hashed(codes)
+    counts = np.bincount(codes, minlength=size)
+    return Grouping(codes, size, counts, np.flatnonzero(counts), length)
+
+
+def counts(groups: Grouping, valid: Array | None) -> Array:
+    """Rows of each group; with `valid` only those."""
+    if valid is None:
+        return groups.counts[groups.present]
+    if groups.codes is None:
+        return np.full(len(groups), np.count_nonzero(valid))
+    found: Array = np.bincount(groups.codes[valid], minlength=groups.size)[groups.present]
+    return found
+
+
+def exact_sums(groups: Grouping, data: Array) -> Array:
+    """Sums of whole numbers, never wrapped: in int64 where the bounds allow it, else in two halves."""
+    if data.dtype == object:
+        return narrow(_add(groups, data, object))
+    if magnitude(data) * len(data) < 1 << 63:
+        return _add(groups, data, np.int64)
+    high, low = _add(groups, data >> 32, np.int64), _add(groups, data & 0xFFFFFFFF, np.int64)
+    return narrow((high.astype(object) << 32) + low.astype(object))
+
+
+def float_sums(groups: Grouping, data: Array) -> Array:
+    """Sums of floats in float64; NaN and infinities as IEEE 754 has them."""
+    with np.errstate(all="ignore"):
+        if groups.codes is None:
+            return np.full(len(groups), data.sum())
+        found: Array = np.bincount(groups.codes, data, groups.size)[groups.present]
+        return found
+
+
+def extremes(groups: Grouping, vector: Vector, *, largest: bool) -> Vector:
+    """The smallest or largest value of each group, null where all are. NaN is the greatest."""
+    ranks, order = vector.data, None
+    if vector.words is not None:
+        order = pa.compute.sort_indices(vector.words).to_numpy()
+        places = np.empty(len(order) + 1, np.int64)
+        places[order] = np.arange(len(order))
+        ranks = places[vector.data]
+    codes = groups.codes
+    if vector.valid is not None:
+        ranks = ranks[vector.valid]
+        codes = codes[vector.valid] if codes is not None else None
+    if codes is None:
+        codes = np.zeros(len(ranks), np.int64)
+    best = _best(codes, ranks, groups.size, largest)[groups.present]
+    valid = counts(groups, vector.valid) > 0 if vector.valid is not None else None
+    if valid is not None:
+        best = np.where(valid, best, np.zeros(1, best.dtype))
+    if order is not None:
+        best = order[best] if len(order) else best
+    return Vector(vector.kind, best, valid, vector.words)
+
+
+def edges(groups: Grouping, times: Array, usable: Array, *, last: bool) -> tuple[Array, Array]:
+    """The usable row of each group with the earliest (latest) time, the first (last) of equals.
+
+    Returns a row for each group and whether there is one.
+    """
+    rows = np.flatnonzero(usable)
+    codes = np.zeros(len(rows), np.int64) if groups.codes is None else groups.codes[rows]
+    chosen = times[rows]
+    best = _best(codes, chosen, groups.size, last)
+    hits = np.flatnonzero(chosen == best[codes])
+    if not last:
+        hits = hits[::-1]
+    found = np.full(groups.size, -1, np.int64)
+    found[codes[hits]] = rows[hits]  # of several assignments to one place the last stays
+    found = found[groups.present]
+    return np.maximum(found, 0), found >= 0
+
+
+def tally(codes: Array, data: Array, weights: Array | None = None) -> tuple[Array, Array, Array]:
+    """How often each value comes in each group: (group, value, count), ordered by group and then value."""
+    if len(data) == 0:
+        return codes.astype(np.int64), data, np.empty(0, np.int64)
+    values = None
+    if data.dtype.kind == "f":
+        data = canonical(data)
+    low, span = 0, 0
+    if data.dtype == np.int64:
+        low = int(data.min())
+        span = int(data.max()) - low + 1
+    if data.dtype != np.int64 or span * (int(codes.max()) + 1) >= 1 << 62:
+        values, data = np.unique(data, return_inverse=True)
+        low, span = 0, len(values)
+    combined = codes.astype(np.int64) * span + (data - low)
+    if weights is None:
+        combined, weights = np.unique(combined, return_counts=True)
+    else:
+        order = np.argsort(combined, kind="stable")
+        combined, weights = combined[order], weights[order]
+        starts = np.flatnonzero(np.diff(combined, prepend=combined[0] - 1))
+        combined, weights = combined[starts], np.add.reduceat(weights, starts)
+    found = combined % span + low
+    return combined // span, found if values is None else values[found], weights
+
+
+def _codes(key: Vector) -> tuple[Array, int]:
+    """Codes of a key's values and how many there may be; the last one stands for null."""
+    data = key.data
+    if key.words is not None:
+        codes, size = data.astype(np.int64), len(key.words)
+    elif data.dtype == np.int64 and (span := _span(data)) <= max(1024, 4 * len(data)):
+        codes, size = (data - data.min() if len(data) else data), span
+    else:
+        codes, size = _hashed(canonical(data) if data.dtype.kind == "f" else data)
+    return (codes, size) if key.valid is None else (np.where(key.valid, codes, size), size + 1)
+
+
+def _span(data: Array) -> int:
+    return int(data.max()) - int(data.min()) + 1 if len(data) else 0
+
+
+def _hashed(data: Array) -> tuple[Array, int]:
+    if data.dtype == object:
+        values, codes = np.unique(data, return_inverse=True)
+        return codes, len(values)
+    encoded = pa.array(data).dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary)
+
+
+def _add(groups: Grouping, data: Array, dtype: type) -> Array:
+    if groups.codes is None:
+        return np.array([data.sum() if len(data) else 0] * len(groups), dtype)
+    sums: Array = np.zeros(groups.size, dtype)
+    np.add.at(sums, groups.codes, data)
+    found: Array = sums[groups.present]
+    return found
+
+
+def _best(codes: Array, data: Array, size: int, largest: bool) -> Array:
+    if data.dtype.kind == "f":
+        best = np.full(size, -np.inf if largest else np.nan)
+        with np.errstate(all="ignore"):
+            (np.maximum if largest else np.fmin).at(best, codes, data)
+        return best
+    if data.dtype == object:
+        best = np.zeros(size, object)
+        best[codes] = data  # any value of the group to begin with
+    else:
+        ends = np.iinfo(data.dtype)
+        best = np.full(size, ends.min if largest else ends.max, data.dtype)
+    (np.maximum if largest else np.minimum).at(best, codes, data)
+    return best

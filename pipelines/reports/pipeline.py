@@ -1,0 +1,136 @@
+"""The report pipeline: what the registry and the dispatcher call. Parse, plan, run a part, combine, finish.
+
+`parse` runs in the web process and touches the catalog only; the entries run on workers; `publish` and
+`discard` run in the dispatcher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.datasets import Catalog, Dataset
+from pipelines.errors import BadInput, Fault, InvalidRequest, nearest
+from pipelines.plan import Artifact, Json, Plan, Request
+from pipelines.reports import kernel, planning, render
+from pipelines.reports.answer import answer
+from pipelines.reports.kernel import Partial
+from pipelines.reports.program import prepare
+from pipelines.reports.question import Question
+from pipelines.reports.scan import scan
+from pipelines.reports.shape import AT, Parameters, sift
+from pipelines.reports.types import REPORTS, ReportType
+from pipelines.run import Context
+from pipelines.store import Store
+
+_HERE = "pipelines.reports.pipeline"
+_MEMBERS = ("reportType", "parameters", "format")
+
+
+def parse(payload: Json, catalog: Catalog) -> Request:
+    """A checked request, or InvalidRequest with every fault: of form, of names, of types."""
+    faults = [
+        Fault(f"/{name}", f"{name!r} is not a member here{nearest(name, _MEMBERS)}")
+        for name in payload
+        if name not in _MEMBERS
+    ]
+    form = _choice(payload, "format", render.FORMATS, faults, default="csv")
+    name = _choice(payload, "reportType", REPORTS, faults)
+    if name is None:
+        raise InvalidRequest(faults)
+    report = REPORTS[name]
+    sifted = sift(report.Parameters, payload.get("parameters", {}))
+    faults += sifted.faults
+    question = _question(report, sifted.parameters, catalog, faults) if sifted.parameters else None
+    if faults or question is None or form is None:
+        raise InvalidRequest(faults)
+    fragments = planning.wanted(question, catalog.fragments(question.dataset, question.version))
+    spec = {"question": question.to_json(), "format": form, "name": report.file_name(sifted.parameters)}
+    return Request(name, payload.get("parameters", {}), spec, sum(each.rows for each in fragments), "rows")
+
+
+def make_plan(context: Context, spec: Json, argument: Any) -> Json:
+    """Entry: row groups to read, cut into parts."""
+    question = Question.from_json(spec["question"])
+    fragments = Catalog(context.store).fragments(question.dataset, question.version)
+    parts = planning.cut(planning.pieces(context.store, question, fragments))
+    return Plan(
+        spec, "rows", parts, f"{_HERE}:run_part", f"{_HERE}:finish", combine=f"{_HERE}:combine"
+    ).to_json()
+
+
+def run_part(context: Context, spec: Json, payload: Json) -> Partial:
+    """Entry: the partial of some row groups."""
+    return scan(prepare(Question.from_json(spec["question"])), context.store, payload, context.progress)
+
+
+def combine(context: Context, spec: Json, partials: Sequence[Partial]) -> Partial:
+    """Entry: one partial of several, in part order."""
+    context.check()
+    return kernel.merge(prepare(Question.from_json(spec["question"])), partials)
+
+
+def finish(context: Context, spec: Json, partials: Sequence[Partial]) -> Json:
+    """Entry: the file in the store, as an Artifact."""
+    question = Question.from_json(spec["question"])
+    program = prepare(question)
+    table = answer(program, kernel.merge(program, partials or [kernel.empty(program)]))
+    context.check()
+    form = render.FORMATS[spec["format"]]
+    render.check_fits(table, spec["format"])
+    grains = {key.name: key.grain for key in question.keys if key.grain}
+    path = f"{context.results}/report.{form.extension}"
+    with context.store.put(path) as sink:
+        form.write(table, grains, sink)
+    return Artifact(
+        path, f"{spec['name']}.{form.extension}", form.media_type, sink.bytes, sink.sha256, table.num_rows
+    ).to_json()
+
+
+def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) -> Artifact:
+    """The file is in place since `finish`; nothing to do but name it."""
+    return Artifact.from_json(outcome)
+
+
+def discard(store: Store, job_id: str, epoch: int, spec: Json) -> None:
+    """Remove what an attempt left."""
+    store.delete(f"results/{job_id}/{epoch}")
+    store.delete(f"scratch/{job_id}-{epoch}")
+
+
+def _choice(
+    payload: Json, member: str, known: dict[str, Any], faults: list[Fault], default: str | None = None
+) -> str | None:
+    value = payload.get(member)
+    if value is None and default is not None:
+        return default
+    if value is None:
+        faults.append(Fault(f"/{member}", f"{member!r} is missing{nearest('', known)}"))
+    elif not isinstance(value, str) or value not in known:
+        faults.append(Fault(f"/{member}", f"{value!r} is no {member}{nearest(str(value), known)}"))
+    else:
+        return value
+    return None
+
+
+def _question(
+    report: ReportType, parameters: Parameters, catalog: Catalog, faults: list[Fault]
+) -> Question | None:
+    """The question of parameters whose form is right; what is wrong in meaning joins the faults."""
+    dataset = _dataset(parameters, catalog, faults)
+    if dataset is None:
+        return None
+    try:
+        return report.question(parameters, dataset)
+    except InvalidRequest as error:
+        faults += error.faults
+        return None
+
+
+def _dataset(parameters: Parameters, catalog: Catalog, faults: list[Fault]) -> Dataset | None:
+    try:
+        return catalog.get(parameters.dataset_name, parameters.dataset_version)
+    except BadInput as error:
+        known = parameters.dataset_name in catalog.names()
+        faults.append(Fault(f"{AT}/{'version' if known else 'dataset'}", error.detail))
+        return None

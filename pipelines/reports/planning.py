@@ -1,0 +1,132 @@
+"""Planning: which row groups a question must read, cut into parts of even weight.
+
+A part is a run of row groups, mostly of one fragment; small fragments share one. Statistics leave out what
+cannot satisfy the conditions, first by fragment (in the web process already, for the size), then by row
+group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from pipelines.datasets import Fragment, row_group_rows, row_group_stats
+from pipelines.plan import Json, Part
+from pipelines.reports import conditions
+from pipelines.reports.conditions import Share
+from pipelines.reports.question import Condition, Question
+from pipelines.reports.vector import Kind
+from pipelines.store import Store
+
+_SMALLEST, _LARGEST = 1 << 18, 1 << 20  # rows of a part: neither scheduling nor waiting for it must be felt
+_WANTED, _MOST = 16, 2_000  # parts: progress must move, the scheduler must not drown
+_LOG_ROUNDING = timedelta(milliseconds=1)  # table logs keep times in milliseconds
+
+Bounds = Mapping[str, tuple[Any, Any, int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One row group to read."""
+
+    path: str
+    index: int
+    rows: int
+
+
+def undecided(
+    question: Question, kinds: Mapping[str, Kind], bounds: Bounds, rows: int
+) -> tuple[Condition, ...] | None:
+    """The conditions that statistics leave open; None when no row can satisfy all."""
+    left = []
+    for condition in question.where:
+        low, high, nulls = bounds.get(condition.column, (None, None, None))
+        share = conditions.decide(condition, kinds[condition.column], low, high, nulls, rows)
+        if share is Share.NONE:
+            return None
+        if share is Share.SOME:
+            left.append(condition)
+    return tuple(left)
+
+
+def wanted(question: Question, fragments: Iterable[Fragment]) -> list[Fragment]:
+    """The fragments that may hold rows of the answer."""
+    kinds = _kinds(question)
+    names = {condition.column for condition in question.where}
+    return [
+        fragment
+        for fragment in fragments
+        if fragment.rows
+        and undecided(question, kinds, _fragment_bounds(fragment, names), fragment.rows) is not None
+    ]
+
+
+def pieces(store: Store, question: Question, fragments: Iterable[Fragment]) -> list[Piece]:
+    """The row groups to read, in dataset order."""
+    kinds = _kinds(question)
+    names = list(dict.fromkeys(condition.column for condition in question.where))
+    found = []
+    for fragment in wanted(question, fragments):
+        rows = row_group_rows(store, fragment.path)
+        stats = row_group_stats(store, fragment.path, names) if names else [{}] * len(rows)
+        found += [
+            Piece(fragment.path, index, count)
+            for index, (count, bounds) in enumerate(zip(rows, stats, strict=True))
+            if count and undecided(question, kinds, bounds, count) is not None
+        ]
+    return found
+
+
+def cut(found: Sequence[Piece]) -> tuple[Part, ...]:
+    """Pieces as parts; there is always one, so that an empty report has somebody to say so."""
+    total = sum(piece.rows for piece in found)
+    target = max(min(max(total // _WANTED, _SMALLEST), _LARGEST), total // _MOST)
+    parts: list[Part] = []
+    run: list[Piece] = []
+    for piece in found:
+        weight = sum(each.rows for each in run)
+        other = bool(run) and piece.path != run[-1].path
+        if run and (weight + piece.rows > target or (other and weight >= _SMALLEST)):
+            parts.append(_part(run))
+            run = []
+        run.append(piece)
+    if run or not parts:
+        parts.append(_part(run))
+    return tuple(parts)
+
+
+def _part(run: Sequence[Piece]) -> Part:
+    """The payload names each file once: {"runs": [{"path", "row_groups"}]}."""
+    runs: list[Json] = []
+    for piece in run:
+        if not runs or runs[-1]["path"] != piece.path:
+            runs.append({"path": piece.path, "row_groups": []})
+        runs[-1]["row_groups"].append(piece.index)
+    return Part({"runs": runs}, sum(piece.rows for piece in run))
+
+
+def _kinds(question: Question) -> dict[str, Kind]:
+    return {name: Kind.parse(text) for name, text in question.kinds.items()}
+
+
+def _fragment_bounds(fragment: Fragment, names: Iterable[str]) -> Bounds:
+    return {
+        name: (
+            _moved(fragment.minimum.get(name), -_LOG_ROUNDING),
+            _moved(fragment.maximum.get(name), _LOG_ROUNDING),
+            fragment.nulls.get(name),
+        )
+        for name in names
+    }
+
+
+def _moved(value: Any, by: timedelta) -> Any:
+    """A bound of times, wide enough for what the log rounded off; others as they are."""
+    if not isinstance(value, date) or type(value) is date:
+        return value
+    try:
+        return value + by
+    except OverflowError:
+        return value

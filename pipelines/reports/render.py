@@ -1,0 +1,163 @@
+"""Render: the report's table as a file. One writer a format; all stream into a sink of the store.
+
+csv: a header row, RFC 4180 with CRLF, UTF-8. json: an array of row objects. parquet: typed, zstd. xlsx:
+numbers as numbers, dates as dates; a whole number or decimal of more than 15 digits as text, for Excel
+would round it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xlsxwriter
+
+from pipelines.errors import BadInput
+from pipelines.reports.cells import csv_cells, csv_field, json_cells
+from pipelines.store import Sink
+
+Grains = Mapping[str, str]  # by column: the grain of time buckets
+_ROWS = 50_000  # at a time
+_SHEET_ROWS, _SHEET_COLUMNS, _CELL = 1_048_575, 16_384, 32_767
+_EXCEL_FROM = 1900
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of file: how it is named and typed, and who writes it."""
+
+    extension: str
+    media_type: str
+    write: Callable[[pa.Table, Grains, Sink], None]
+
+
+def _write_csv(table: pa.Table, grains: Grains, sink: Sink) -> None:
+    sink.write((",".join(csv_field(name) for name in table.column_names) + "\r\n").encode())
+    for chunk in _slices(table):
+        cells = [_whole(csv_cells(chunk[name], grains.get(name))) for name in chunk.column_names]
+        lines = pc.binary_join_element_wise(*cells, ",")
+        _write_lines(lines, "\r\n", sink)
+
+
+def _write_json(table: pa.Table, grains: Grains, sink: Sink) -> None:
+    sink.write(b"[")
+    first = True
+    for chunk in _slices(table):
+        members = []
+        for index, name in enumerate(chunk.column_names):
+            label = ("{" if index == 0 else ",") + json.dumps(name, ensure_ascii=False) + ":"
+            members += [pa.scalar(label), _whole(json_cells(chunk[name], grains.get(name)))]
+        lines = pc.binary_join_element_wise(*members, pa.scalar("}"), "")
+        sink.write(b"\n" if first else b",\n")
+        _write_lines(lines, ",\n", sink, last=False)
+        first = False
+    sink.write(b"\n]\n")
+
+
+def _write_parquet(table: pa.Table, grains: Grains, sink: Sink) -> None:
+    pq.write_table(table, pa.PythonFile(sink, "w"), compression="zstd")
+
+
+def _write_xlsx(table: pa.Table, grains: Grains, sink: Sink) -> None:
+    options = {
+        "constant_memory": True,
+        "strings_to_formulas": False,
+        "strings_to_urls": False,
+        "strings_to_numbers": False,
+    }
+    book = xlsxwriter.Workbook(sink, options)
+    book.set_properties(
+        {"created": datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)}
+    )  # same report, same bytes
+    sheet = book.add_worksheet("report")
+    sheet.freeze_panes(1, 0)
+    bold = book.add_format({"bold": True})
+    days, times = (book.add_format({"num_format": f}) for f in ("yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"))
+    for place, name in enumerate(table.column_names):
+        sheet.write_string(0, place, name, bold)
+    row = 0
+    for chunk in _slices(table):
+        for cells in zip(*(chunk[name].to_pylist() for name in chunk.column_names), strict=True):
+            row += 1
+            for place, value in enumerate(cells):
+                _write_cell(sheet, row, place, value, days, times)
+    book.close()
+
+
+def _write_cell(sheet: Any, row: int, place: int, value: Any, days: Any, times: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool):
+        sheet.write_boolean(row, place, value)
+    elif isinstance(value, datetime) and value.year >= _EXCEL_FROM:
+        sheet.write_datetime(row, place, value.replace(tzinfo=None), times)
+    elif isinstance(value, date) and value.year >= _EXCEL_FROM:
+        sheet.write_datetime(row, place, value, days)
+    elif _is_number(value):
+        sheet.write_number(row, place, value)
+    else:
+        sheet.write_string(row, place, _sheet_text(value))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether Excel keeps it as it is."""
+    if isinstance(value, float):
+        return isfinite(value)
+    return isinstance(value, int | Decimal) and _digits(value) <= 15
+
+
+def _sheet_text(value: Any) -> str:
+    text = "NaN" if value != value else value.isoformat() if isinstance(value, date) else str(value)
+    if isinstance(value, Decimal):
+        text = format(value, "f")
+    if len(text) > _CELL:
+        raise BadInput(
+            f"A text of {len(text)} characters does not fit an xlsx cell, which takes {_CELL}; "
+            "use csv or parquet."
+        )
+    return text
+
+
+def _digits(value: int | Decimal) -> int:
+    return len(str(abs(value))) if isinstance(value, int) else len(value.normalize().as_tuple().digits)
+
+
+FORMATS: dict[str, Format] = {
+    "csv": Format("csv", "text/csv; charset=utf-8", _write_csv),
+    "parquet": Format("parquet", "application/vnd.apache.parquet", _write_parquet),
+    "json": Format("json", "application/json", _write_json),
+    "xlsx": Format("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", _write_xlsx),
+}
+
+
+def check_fits(table: pa.Table, name: str) -> None:
+    """Refuse what a format cannot hold, before a byte is written."""
+    if name == "xlsx" and (table.num_rows > _SHEET_ROWS or table.num_columns > _SHEET_COLUMNS):
+        raise BadInput(
+            f"The report has {table.num_rows:,} rows and {table.num_columns:,} columns, and an xlsx sheet "
+            f"holds {_SHEET_ROWS:,} and {_SHEET_COLUMNS:,}; ask for csv or parquet, or set a limit."
+        )
+
+
+def _slices(table: pa.Table) -> Iterator[pa.Table]:
+    for start in range(0, table.num_rows, _ROWS):
+        yield table.slice(start, _ROWS)
+
+
+def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
+def _write_lines(lines: pa.Array, end: str, sink: Sink, *, last: bool = True) -> None:
+    text = end.join(lines.to_pylist())
+    sink.write((text + (end if last else "")).encode())
