@@ -116,6 +116,14 @@ class Jobs:
             self._drop(source)
         return job, replayed
 
+    def import_faults(self, dataset: Any, options: Any) -> Sequence[Fault]:
+        """What is wrong with an import whatever its file: for a request whose file is refused already."""
+        about: Json = {"dataset": dataset, "source": {"file": ""}, "name": "", "bytes": 0, "sha256": None}
+        payload = about if options is None else {**about, "options": options}
+        return [
+            each for each in _faults_of(lambda: self._parse("import", payload)) if each.pointer != "/source"
+        ]
+
     # --- look
 
     def get(self, job_id: str, kind: str | None = None) -> Job:
@@ -207,12 +215,9 @@ class Jobs:
 
     def report_types(self) -> Sequence[Json]:
         """Every report type with the JSON Schema of its parameters."""
-        from pipelines.reports import REPORTS
+        from pipelines.reports import describe
 
-        return [
-            {"name": each.name, "title": each.title, "parameters": each.Parameters.model_json_schema()}
-            for each in REPORTS.values()
-        ]
+        return describe()
 
     # --- inside
 
@@ -230,15 +235,23 @@ class Jobs:
     def _parse_import(self, parameters: Json, source: Upload | str) -> Request:
         payload: Json = {name: value for name, value in parameters.items() if name != "source"}
         if isinstance(source, Upload):
-            found: Json = {"store": source.key}
-            about: Json = {"name": source.name, "bytes": source.bytes, "sha256": source.sha256}
-        else:
+            payload |= {"name": source.name, "bytes": source.bytes, "sha256": source.sha256}
+            return self._parse("import", {**payload, "source": {"store": source.key}})
+        try:
             path = allowed_file(source, self._folders)
-            found, about = (
-                {"file": str(path)},
-                {"name": path.name, "bytes": path.stat().st_size, "sha256": None},
-            )
-        return self._parse("import", {**payload, "source": found, **about})
+        except InvalidRequest as refused:
+            raise InvalidRequest([*refused.faults, *self._faults_beside_source(payload)]) from None
+        payload |= {"name": path.name, "bytes": path.stat().st_size, "sha256": None}
+        return self._parse("import", {**payload, "source": {"file": str(path)}})
+
+    def _faults_beside_source(self, payload: Json) -> Sequence[Fault]:
+        """What else is wrong with an import whose file was refused: all faults are told at once."""
+        nothing = {"source": {"file": ""}, "name": "", "bytes": 0, "sha256": None}
+        try:
+            self._parse("import", {**payload, **nothing})
+        except InvalidRequest as error:
+            return [fault for fault in error.faults if not fault.pointer.startswith("/source")]
+        return []
 
     def _submit(
         self,
@@ -250,11 +263,15 @@ class Jobs:
         parse: Callable[[], Request],
         parameters: Json | None = None,
     ) -> tuple[Job, bool]:
-        urgency = priority_of(priority)
+        faults = _faults_of(lambda: priority_of(priority))
+        if key is not None:
+            faults += _faults_of(lambda: checked_key(key))
+        if faults:
+            raise InvalidRequest(faults + _faults_of(parse))
         hashed = None if key is None else digest(body)
         if key is not None and hashed is not None:
             # before parsing: a repeated import must not fail because its own dataset is there by now
-            known = self._tracker.find_key(owner, kind, checked_key(key), hashed)
+            known = self._tracker.find_key(owner, kind, key, hashed)
             if known is not None:
                 return known, True
         request = parse()
@@ -267,7 +284,7 @@ class Jobs:
             size=request.size,
             unit=request.unit,
             owner=owner,
-            priority=urgency,
+            priority=priority_of(priority),
             idempotency_key=key,
             idempotency_hash=hashed,
         )
@@ -275,3 +292,11 @@ class Jobs:
 
     def _drop(self, source: Any) -> None:
         self._store.delete(source.key.removesuffix("/data"))
+
+
+def _faults_of(check: Callable[[], object]) -> list[Fault]:
+    try:
+        check()
+    except InvalidRequest as error:
+        return list(error.faults)
+    return []

@@ -70,7 +70,8 @@ def house(tmp_path: Path) -> Iterator[House]:
     def parse_import(payload: Json, catalog: Any) -> Request:
         parsed.append(payload)
         if payload["dataset"] == "taken":
-            raise InvalidRequest([Fault("/dataset", "There is a dataset 'taken'.")])
+            taken = Fault("/dataset", "There is a dataset 'taken'.")
+            raise InvalidRequest([taken, *([] if payload["name"] else [Fault("/source", "no file")])])
         return Request("csv", payload, {"source": payload["source"]}, payload["bytes"], "bytes")
 
     folder = tmp_path / "input"
@@ -213,6 +214,12 @@ def test_files_elsewhere_look_exactly_like_missing_ones(house: House, tmp_path: 
             " is no file in an input folder of this service; put it there, or upload the file."
         )
     assert house.jobs.list().jobs == ()
+
+
+def test_a_refused_file_hides_no_other_fault(house: House) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        house.jobs.submit_import(dataset="taken", source="missing.csv", options=None)
+    assert [fault.pointer for fault in refused.value.faults] == ["/source", "/dataset"]
 
 
 @pytest.mark.parametrize("source", [None, 3, "", ["a"]])
@@ -378,6 +385,21 @@ def test_ids_and_times_come_from_the_clock_given(tmp_path: Path) -> None:
     jobs = Jobs(tracker, Store(str(tmp_path)), clock=lambda: noon, pipelines=cast("Any", pipelines))
     job, _ = jobs.submit_report(BODY)
     assert job.created == job.updated == noon
+    tracker.close()
+
+
+def test_with_the_real_pipelines_all_faults_of_an_import_are_told_at_once(tmp_path: Path) -> None:
+    tracker = Tracker.open(f"sqlite:///{tmp_path}/haulier.db")
+    jobs = Jobs(tracker, Store(str(tmp_path / "store")), input_folders=[tmp_path])
+    with pytest.raises(InvalidRequest) as refused:
+        jobs.submit_import(dataset="No Name", source="../x.csv", options={"mode": "apend"})
+    assert [fault.pointer for fault in refused.value.faults] == ["/source", "/options/mode", "/dataset"]
+    (tmp_path / "small.csv").write_text("a,b\n1,2\n")
+    job, _ = jobs.submit_import(dataset="small", source="small.csv")
+    assert (job.type, job.size, job.progress.unit) == ("csv", 8, "bytes")
+    assert job.parameters == {"dataset": "small", "source": "small.csv"}
+    assert [each["name"] for each in jobs.report_types()] == ["yearly-sales", "aggregate"]
+    assert jobs.datasets() == []
     tracker.close()
 
 
