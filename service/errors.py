@@ -7,14 +7,77 @@
     ├── JobEnded             409     job-failed | job-canceled   it ended without a result
     ├── NotCancelable        409     not-cancelable     it has ended already
     ├── Gone                 410     gone               the result has been removed
-    └── Unavailable          503     unavailable        database or store cannot be reached
+    ├── Unavailable          503     unavailable        database or store cannot be reached
+    └── Refused              by its code: what is wrong with the HTTP request itself
 
 Whatever is no ServiceError and no `pipelines.errors.PipelineError` is a bug and is shown as `internal`.
+PROBLEMS lists every code there is; `problem` makes the document of RFC 9457 that all of them are shown as.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from pipelines.errors import Fault
+from pipelines.plan import Json
 from service.model import Job
+
+# code: (HTTP status, title, what to do about it). Also the page behind a problem's `type`.
+PROBLEMS: dict[str, tuple[int, str, str]] = {
+    "malformed-json": (400, "Malformed JSON", "The body is not JSON; look at the line and column named."),
+    "malformed-form": (
+        400,
+        "Malformed form",
+        "The body is not multipart/form-data; let your client build it.",
+    ),
+    "incomplete-upload": (400, "Incomplete upload", "Fewer bytes came than were announced; send it again."),
+    "bad-host": (400, "Bad Host header", "Send the host and port the service is reached at."),
+    "foreign-origin": (403, "Foreign origin", "Another web site may not change things here."),
+    "not-found": (404, "Not found", "Check the address; /docs lists all there are."),
+    "unknown-job": (404, "Unknown job", "Check the id, or list the jobs with /api/jobs."),
+    "unknown-dataset": (404, "Unknown dataset", "Check the name, or list the datasets with /api/datasets."),
+    "method-not-allowed": (405, "Method not allowed", "Use a method that the Allow header names."),
+    "not-ready": (409, "Not ready", "Ask again after the seconds in Retry-After."),
+    "job-failed": (409, "No result", "The job failed; its document says why."),
+    "job-canceled": (409, "No result", "The job was canceled; submit it again."),
+    "not-cancelable": (409, "Not cancelable", "The job has ended already."),
+    "gone": (410, "Gone", "The result was removed; submit the job again."),
+    "too-large": (413, "Too large", "Send less, or a file as an upload."),
+    "unsupported-media-type": (415, "Unsupported media type", "Send one of the content types named."),
+    "range-not-satisfiable": (416, "Range not satisfiable", "Ask for bytes that the file has."),
+    "misdirected": (421, "Misdirected request", "Use the address the service is configured for."),
+    "invalid-parameters": (422, "Invalid parameters", "Correct every member named in `errors`."),
+    "idempotency-key-reused": (422, "Idempotency key reused", "Send a new key for a new request."),
+    "bad-input": (422, "Bad input", "The data cannot be read as asked; correct the place named."),
+    "canceled": (409, "Canceled", "Somebody canceled the job; submit it again if it is still wanted."),
+    "worker-killed": (500, "Worker killed", "Its worker died more than once, probably for lack of memory."),
+    "cluster-lost": (503, "Cluster lost", "The workers went away; submit the job again."),
+    "internal": (500, "Internal error", "This is a fault of the service; give its log's owner the trace id."),
+    "unavailable": (503, "Unavailable", "The same request may work after the seconds in Retry-After."),
+    "no-space": (507, "No space", "The store is full; free some space and send it again."),
+}
+
+
+def problem(
+    code: str,
+    detail: str,
+    instance: str,
+    *,
+    faults: Iterable[Fault] = (),
+    status: int | None = None,
+    title: str | None = None,
+) -> Json:
+    """The RFC 9457 document of a refused request (`instance`: its path) or of a failed job (its document)."""
+    known = PROBLEMS.get(code, PROBLEMS["internal"])
+    return {
+        "type": f"/problems/{code}",
+        "title": title or known[1],
+        "status": status or known[0],
+        "detail": detail,
+        "instance": instance,
+        "code": code,
+        "errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults],
+    }
 
 
 class ServiceError(Exception):
@@ -111,3 +174,12 @@ class Unavailable(ServiceError):
     status = 503
     code = "unavailable"
     title = "Unavailable"
+
+
+class Refused(ServiceError):
+    """The HTTP request cannot be taken as it is; `code` is one of PROBLEMS."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.title, _ = PROBLEMS[code]
+        self.code = code

@@ -1,4 +1,4 @@
-"""What an operator may choose: HAULIER_* variables, read in this one place and checked before anything starts.
+"""What an operator may choose: HAULIER_* variables, read in this one place and checked before a start.
 
 Frozen once read. Nothing is opened, created or connected here; no other module reads the environment.
 """
