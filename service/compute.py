@@ -121,7 +121,7 @@ class LocalCompute:
         options = ["--host", _HOST, "--dashboard-address", f"{_HOST}:0", "--nanny", "--nthreads", "1"]
         options += ["--nworkers", str(self._workers), "--memory-limit", f"{self._memory / self._workers:.3f}"]
         options += ["--death-timeout", "60", "--local-directory", str(self._scratch)]
-        self._launch("workers", [self.address, *options])
+        self._launch("workers", [self.address, *options, "--preload", "service.compute"])
 
     def _launch(self, name: str, options: list[str]) -> None:
         command = f"dask-{name.removesuffix('s')}"
@@ -174,6 +174,12 @@ def _leave_with(parent: IO[bytes]) -> None:
     """End this process when the parent's end of the pipe closes, however the parent went."""
     parent.read()
     os._exit(1)
+
+
+async def dask_setup(worker: object) -> None:
+    """Called by Dask in each worker process before it offers itself: the first job finds all imported."""
+    with contextlib.suppress(ImportError):  # then the tasks that need it say so
+        import pipelines.registry  # noqa: F401
 
 
 def main(arguments: list[str]) -> None:

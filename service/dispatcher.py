@@ -207,7 +207,7 @@ class Dispatcher:
         if not self._tracker.planned(run.job.id, run.job.epoch, plan.to_json(), plan.total, plan.unit):
             self._drop(run)
             return
-        run.parts = len(plan.parts)
+        run.parts, run.total = len(plan.parts), plan.total
         run.told = (run.done, run.phase)  # the tracker has begun a new phase by itself
         self._cluster.start(run.key, run.job.kind, plan, run.job.priority)
 
@@ -217,7 +217,7 @@ class Dispatcher:
         if job is None or job.epoch != run.job.epoch or job.state is not JobState.RUNNING:
             self._drop(run)
             return
-        run.phase = PUBLISHING
+        run.done, run.phase = run.total, PUBLISHING
         run.publishing = self._publisher.publish(job, outcome)
         self._cluster.forget(run.key)
 

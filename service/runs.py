@@ -19,6 +19,7 @@ class Run:
     job: Job
     began: float
     parts: int = 1
+    total: int = 0
     done: int = 0
     phase: str = PLANNING
     told: tuple[int, str] = (0, PLANNING)
