@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -22,7 +22,7 @@ from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, U
 from service.eta import Estimate, estimate
 from service.model import Event, Job, JobState, NewJob, Priority, new_id
 from service.submission import Upload, allowed_file, checked_key, digest, priority_of
-from service.tracker import Page, Tracker
+from service.tracker import Page, Tracker, utcnow
 
 if TYPE_CHECKING:
     from pipelines.datasets import Catalog, Dataset
@@ -37,10 +37,6 @@ class QueuePlace:
 
     position: int
     reason: str
-
-
-def utcnow() -> datetime:
-    return datetime.now(UTC)
 
 
 class Jobs:
@@ -116,13 +112,10 @@ class Jobs:
             self._drop(source)
         return job, replayed
 
-    def import_faults(self, dataset: Any, options: Any) -> Sequence[Fault]:
-        """What is wrong with an import whatever its file: for a request whose file is refused already."""
-        about: Json = {"dataset": dataset, "source": {"file": ""}, "name": "", "bytes": 0, "sha256": None}
-        payload = about if options is None else {**about, "options": options}
-        return [
-            each for each in _faults_of(lambda: self._parse("import", payload)) if each.pointer != "/source"
-        ]
+    def import_faults(self, dataset: Any, options: Any = None) -> Sequence[Fault]:
+        """What is wrong with an import whatever its file: for a request that is refused already."""
+        named: Json = {"dataset": dataset}
+        return self._faults_beside_source(named if options is None else {**named, "options": options})
 
     # --- look
 
@@ -247,11 +240,8 @@ class Jobs:
     def _faults_beside_source(self, payload: Json) -> Sequence[Fault]:
         """What else is wrong with an import whose file was refused: all faults are told at once."""
         nothing = {"source": {"file": ""}, "name": "", "bytes": 0, "sha256": None}
-        try:
-            self._parse("import", {**payload, **nothing})
-        except InvalidRequest as error:
-            return [fault for fault in error.faults if not fault.pointer.startswith("/source")]
-        return []
+        found = _faults_of(lambda: self._parse("import", {**payload, **nothing}))
+        return [fault for fault in found if not fault.pointer.startswith("/source")]
 
     def _submit(
         self,

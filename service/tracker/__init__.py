@@ -4,6 +4,6 @@ from service.eta import Run
 from service.tracker.lock import HomeInUse, HomeLock
 from service.tracker.migrations import WrongSchema
 from service.tracker.records import Page, ProgressUpdate
-from service.tracker.tracker import Tracker
+from service.tracker.tracker import Tracker, utcnow
 
-__all__ = ["HomeInUse", "HomeLock", "Page", "ProgressUpdate", "Run", "Tracker", "WrongSchema"]
+__all__ = ["HomeInUse", "HomeLock", "Page", "ProgressUpdate", "Run", "Tracker", "WrongSchema", "utcnow"]
