@@ -82,7 +82,7 @@ class JobHandle:
         if self._finished(timeout).kind == "import":
             with self.open() as file:
                 return json.load(file)
-        return self.arrow().to_pandas()
+        return self.arrow().to_pandas(date_as_object=False)
 
     def arrow(self, timeout: float | None = None) -> pyarrow.Table:
         """The result of a report as an Arrow table; waits for the end."""

@@ -75,11 +75,12 @@ def details(status: JobStatus) -> str:
         return ", ".join(_outcome(status))
     if status.state is JobState.ACCEPTED:
         ahead = status.queue_position
-        said = [status.queue_reason or (f"{ahead} ahead in the queue" if ahead else "next in the queue")]
+        reason = status.queue_reason or (f"{ahead} ahead in the queue" if ahead else "next in the queue")
+        said = [reason.rstrip(".")]
     else:
         said = [each for each in (status.phase, amount(status)) if each]
     if status.eta is not None:
-        said.append(f"about {seconds_in_words(status.eta)} left")
+        said.append(f"about {seconds_in_words(max(1.0, status.eta))} left")
     return ", ".join(said)
 
 

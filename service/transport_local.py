@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import logging
 import shutil
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -31,29 +34,93 @@ from service.transport import (
 
 if TYPE_CHECKING:
     from service.engine import Engine
+    from service.settings import Settings
 
 _BLOCK = 1 << 20
+_LOGGERS = ("service", "haulier")
+
+
+@dataclass
+class _Shared:
+    """An engine of this process, where it logs to, and how many connections it has."""
+
+    engine: Engine
+    log: logging.Handler
+    users: int = 0
+
+
+# By what they were opened with: running the cell `hauler = connect()` again must find the running engine, not its
+# lock.
+_open: dict[Settings, _Shared] = {}
+_opening = threading.Lock()
 
 
 def open_engine(
     database_url: str | None, *, scheduler: str | None, home: str | Path | None, store: str | None
 ) -> LocalTransport | str:
-    """The engine of a home or a database, running; or the address of the process that has the home already."""
-    from service.engine import Engine
+    """A road to the engine of a home or database; or the address of the process that has the home already."""
     from service.settings import SettingsError, current
     from service.tracker import HomeInUse
 
     try:
         settings = current(database_url=database_url, scheduler=scheduler, home=home, store_url=store)
-        engine = Engine(settings)
-        engine.start()
+        return LocalTransport(_borrow(settings))
     except SettingsError as error:
         raise HaulierError(str(error)) from error
     except HomeInUse as error:
         if error.address is None:
             raise HaulierError(str(error)) from error
         return error.address
-    return LocalTransport(engine)
+
+
+def _borrow(settings: Settings) -> Engine:
+    from service.engine import Engine
+
+    with _opening:
+        if settings not in _open:
+            log = _log_to(settings.home / "logs" / "engine.log")
+            try:
+                _open[settings] = _Shared(Engine(settings).start(), log)
+            except BaseException:
+                _stop_logging(log)
+                raise
+        _open[settings].users += 1
+        return _open[settings].engine
+
+
+def _give_back(engine: Engine) -> None:
+    """Close the engine with its last connection."""
+    with _opening:
+        shared = _open[engine.settings]
+        shared.users -= 1
+        if not shared.users:
+            del _open[engine.settings]
+            engine.close()
+            _stop_logging(shared.log)
+
+
+def _log_to(path: Path) -> logging.Handler:
+    """What the engine logs goes to a file: between the lines of a notebook it would only disturb."""
+    import structlog
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    for name in _LOGGERS:
+        logging.getLogger(name).addHandler(handler)
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[structlog.processors.format_exc_info, structlog.processors.LogfmtRenderer()],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+        )
+    return handler
+
+
+def _stop_logging(handler: logging.Handler) -> None:
+    for name in _LOGGERS:
+        logging.getLogger(name).removeHandler(handler)
+    handler.close()
 
 
 class LocalTransport:
@@ -62,6 +129,7 @@ class LocalTransport:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._jobs = engine.jobs
+        self._closed = False
         atexit.register(self.close)
 
     @property
@@ -150,8 +218,10 @@ class LocalTransport:
 
     def close(self) -> None:
         """May be called twice."""
-        atexit.unregister(self.close)
-        self._engine.close()
+        if not self._closed:
+            self._closed = True
+            atexit.unregister(self.close)
+            _give_back(self._engine)
 
     def _status(self, job: Job) -> JobStatus:
         estimate, queue = self._jobs.estimate(job), self._jobs.queue(job)
