@@ -49,8 +49,7 @@ class _Shared:
     users: int = 0
 
 
-# By what they were opened with: running the cell `hauler = connect()` again must find the running engine, not its
-# lock.
+# By what they were opened with: running the cell `hauler = connect()` again must find the engine, not its lock.
 _open: dict[Settings, _Shared] = {}
 _opening = threading.Lock()
 
