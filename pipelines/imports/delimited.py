@@ -196,7 +196,7 @@ def _hashed(source: Source, digest: Any, start: int) -> Iterator[bytes]:
 
 def _extend(parts: list[Part], run: Run, target: int) -> None:
     """Add a run to the last part, or begin a new one when that is large enough."""
-    if not run.data.strip(b"\r\n"):
+    if run.data[:1] in b"\r\n" and not run.data.strip(b"\r\n"):
         return  # blank lines at the end make no part of their own
     if parts and parts[-1].weight < target:
         last = parts.pop()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -22,6 +23,7 @@ from pipelines.imports.convert import FALSE, TRUE, Numbers, convert, in_range
 from pipelines.imports.records import Grammar, count_lines, record_starts
 from pipelines.imports.survey import SourceColumn
 
+_CACHED = 1 << 18
 _COLUMN = re.compile(r"In CSV column #(\d+)")
 _TRUE = [form for word in TRUE for form in {word, word.upper(), word.title()}]
 _FALSE = [form for word in FALSE for form in {word, word.upper(), word.title()}]
@@ -67,10 +69,11 @@ class PartReader:
 
     def _rows(self, text: bytes, line: int) -> pa.Table:
         self._exact = {each.index for each in self.columns if not _arrow_reads(each, self.numbers)}
-        if b"0x" in text or b"0X" in text:  # hexadecimal to Arrow
-            self._exact |= {each.index for each in self.columns if each.type == "integer"}
+        integers = {each.index for each in self.columns if each.type == "integer"}
+        if integers and _may_hold_hexadecimal(text):
+            self._exact |= integers
         table, bad = self._parse(text)
-        record_of = np.setdiff1d(np.arange(table.num_rows + len(bad)), [each.record for each in bad])
+        skipped = np.array(sorted(each.record for each in bad), np.int64)
         arrays = []
         for column in self.columns:
             array = _one(table[str(column.index)])
@@ -78,7 +81,7 @@ class PartReader:
                 values, failed = convert(array, column.target, self.numbers)
                 if failed is not None:
                     complaint = column.target.complaint(cut(array[failed].as_py()))
-                    bad.append(Bad(int(record_of[failed]), column.source, complaint))
+                    bad.append(Bad(_record_of(failed, skipped), column.source, complaint))
                     continue
                 array = values
             arrays.append(array)
@@ -173,6 +176,12 @@ def cut(value: str | None) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
+def _record_of(row: int, skipped: npt.NDArray[np.int64]) -> int:
+    """The record behind a row of the table, when some records were left out."""
+    before = skipped - np.arange(len(skipped))  # good rows before each record left out
+    return row + int(np.searchsorted(before, row, side="right"))
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -182,6 +191,16 @@ def _arrow_reads(column: SourceColumn, numbers: Numbers) -> bool:
     if column.format is not None:
         return False
     return numbers.plain or not column.type.startswith(("integer", "float", "decimal"))
+
+
+def _may_hold_hexadecimal(text: bytes) -> bool:
+    """Is there a 0x, which Arrow takes for a number? Block by block, so that temporaries stay in cache."""
+    array = np.frombuffer(text, np.uint8)
+    for start in range(0, len(array), _CACHED):
+        marks = np.flatnonzero((array[start : start + _CACHED] | 0x20) == ord("x")) + start
+        if (array[marks[marks > 0] - 1] == ord("0")).any():
+            return True
+    return False
 
 
 def _doubtful(values: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Laws of imports, on random tables and parts: what goes in comes out, cuts are at records, lines are true."""
+"""Laws of imports on random tables and parts: what goes in comes out, cuts are at records, lines are true."""
 
 from __future__ import annotations
 
