@@ -102,25 +102,33 @@ class Guess:
         if not self._numbers.plain:
             clean = plain_numbers(values, "float", self._numbers)
         clean = pc.utf8_trim_whitespace(clean)
-        whole = pc.match_substring_regex(clean, _WHOLE)
-        if not _all(whole):
-            self._all_whole = False
-            rest = clean.filter(pc.invert(pc.fill_null(whole, False)))
-            if rest.null_count or not _all(pc.match_substring_regex(rest, _ANY)):
-                self._number = False
-                return
-            self._all_point = self._all_point and _all(pc.match_substring_regex(rest, _POINT))
-        self._measure(clean, whole)
+        whole = pc.fill_null(pc.match_substring_regex(clean, _WHOLE), False)
+        if _all(whole):
+            self._measure_whole(clean)
+            return
+        self._all_whole = False
+        rest = clean.filter(pc.invert(whole))
+        if rest.null_count or not _all(pc.match_substring_regex(rest, _ANY)):
+            self._number = False
+            return
+        self._all_point = self._all_point and _all(pc.match_substring_regex(rest, _POINT))
+        self._measure_whole(clean.filter(whole))
+        self._measure(rest)
 
-    def _measure(self, clean: pa.Array, whole: pa.Array) -> None:
-        finite = clean.filter(pc.match_substring_regex(clean, r"\d"))
+    def _measure_whole(self, integers: pa.Array) -> None:
+        digits = _longest(pc.utf8_ltrim(integers, "-"))
+        self._finite = self._finite or digits > 0
+        self._longest_whole = max(self._longest_whole, digits)
+        self._whole_digits = max(self._whole_digits, digits)
+        self._significant = max(self._significant, digits)
+
+    def _measure(self, numbers: pa.Array) -> None:
+        finite = numbers.filter(pc.match_substring_regex(numbers, r"\d"))
         self._finite = self._finite or len(finite) > 0
         mantissa = pc.replace_substring_regex(finite, "[eE].*$", "")
         self._count_digits(mantissa)
         digits = pc.replace_substring_regex(mantissa, r"[-.]", "")
         self._significant = max(self._significant, _longest(pc.utf8_ltrim(digits, "0")))
-        integers = clean.filter(whole)
-        self._longest_whole = max(self._longest_whole, _longest(pc.utf8_ltrim(integers, "-")))
 
     def _count_digits(self, plain: pa.Array) -> None:
         unsigned = pc.utf8_ltrim(plain, "+-")
