@@ -106,7 +106,7 @@ class Catalog:
             raise UnknownDataset(f"There is no dataset {name!r}{nearest(name, self.names())}")
         try:
             table = open_table(self.store, name, version)
-        except DeltaError as error:
+        except (DeltaError, OverflowError) as error:
             newest = self._table(name, None).version()
             raise UnknownDataset(
                 f"Dataset {name!r} has no version {version}; its newest is {newest}."

@@ -185,6 +185,16 @@ class TestVersions:
         assert shop.catalog.get("sales").time_column == "at"
         assert shop.catalog.get("sales", 0).columns == COLUMNS
 
+    def test_many_versions_stay_readable_past_a_checkpoint(self, shop: Workshop) -> None:
+        publish(shop, "job0", Mode.CREATE, rows(1))
+        for n in range(1, 105):
+            publish(shop, f"job{n}", Mode.APPEND, rows(1, n))
+        newest = shop.catalog.get("sales")
+        assert (newest.version, newest.rows, shop.catalog.get("sales", 3).rows) == (104, 105, 4)
+        bounds = [fragment.minimum["price"] for fragment in shop.catalog.fragments("sales", 104)]
+        assert sorted(bounds) == [Decimal(n).scaleb(-2) for n in range(105)]
+        assert len(shop.catalog.versions("sales")) == 105
+
     def test_publishing_twice_is_publishing_once(self, shop: Workshop) -> None:
         publish(shop, "a", Mode.CREATE, rows(5))
         assert publish(shop, "b", Mode.APPEND, rows(3)) == 1
@@ -276,6 +286,8 @@ class TestCatalog:
             shop.catalog.get("sale")
         with pytest.raises(UnknownDataset, match="no version 7; its newest is 0"):
             shop.catalog.get("sales", 7)
+        with pytest.raises(UnknownDataset, match="no version -1"):
+            shop.catalog.get("sales", -1)
         with pytest.raises(UnknownDataset):
             shop.catalog.get("../sales")
         with pytest.raises(BadInput, match="did you mean 'price'"):
