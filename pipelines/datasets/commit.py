@@ -131,24 +131,14 @@ def _sync(store: Store, name: str, version: int) -> None:
 
 
 def _attempt(store: Store, table: DeltaTable | None, commit: Commit, fragments: Sequence[Fragment]) -> int:
-    actions: list[AddAction] = [_add_action(fragment) for fragment in fragments]
-    schema = _delta_schema(commit)
-    properties = CommitProperties(
-        custom_metadata={
-            **commit.lineage,
-            "job": commit.job_id,
-            "mode": commit.mode.value,
-            "rowsAdded": str(sum(fragment.rows for fragment in fragments)),
-        },
-        max_commit_retries=0,
-        app_transactions=[Transaction(commit.job_id, commit.epoch)],
-    )
+    actions = [_add_action(fragment) for fragment in fragments]
+    properties = _properties(commit, fragments)
     if table is None:
         if commit.mode is Mode.APPEND:
             raise BadInput(f"There is no dataset {commit.dataset!r} to append to; use mode 'create'.")
         create_table_with_add_actions(
             location(store, commit.dataset),
-            schema,
+            _delta_schema(commit),
             actions,
             "error",
             commit_properties=properties,
@@ -161,17 +151,28 @@ def _attempt(store: Store, table: DeltaTable | None, commit: Commit, fragments: 
         )
     if commit.mode is Mode.APPEND:
         check_columns(commit.dataset, columns_of(table), commit.columns)
-        schema = table.schema()
     version = table.version() + 1
     table.create_write_transaction(
         list[AddAction | RemoveAction](actions),
         "overwrite" if commit.mode is Mode.REPLACE else "append",
-        schema,
+        _delta_schema(commit) if commit.mode is Mode.REPLACE else table.schema(),
         partition_by=[],
         commit_properties=properties,
         post_commithook_properties=_NO_CLEANUP,
     )
     return version
+
+
+def _properties(commit: Commit, fragments: Sequence[Fragment]) -> CommitProperties:
+    """The lineage, and the job as an application transaction: what makes publishing repeatable."""
+    lineage = {
+        **commit.lineage,
+        "job": commit.job_id,
+        "mode": commit.mode.value,
+        "rowsAdded": str(sum(fragment.rows for fragment in fragments)),
+    }
+    done = Transaction(commit.job_id, commit.epoch)
+    return CommitProperties(custom_metadata=lineage, max_commit_retries=0, app_transactions=[done])
 
 
 def _lost_race(error: DeltaError) -> bool:
