@@ -41,7 +41,9 @@ class Rejected(HaulierError):
         self.code = str(problem.get("code", "rejected"))
         faults = [f"{e.get('pointer') or '/'}: {e.get('detail')}" for e in problem.get("errors") or ()]
         said = str(problem.get("detail") or problem.get("title") or f"The service answered {status}.")
-        super().__init__("\n  ".join([said, *faults]))
+        if len(faults) > 1:
+            said = "\n  ".join([f"The request has {len(faults)} faults.", *faults])
+        super().__init__(faults[0] if len(faults) == 1 else said)
 
 
 class JobFailed(HaulierError):

@@ -49,7 +49,7 @@ class _Shared:
     users: int = 0
 
 
-# By what they were opened with: running the cell `hauler = connect()` again must find the engine, not its lock.
+# By what they were opened with: running the cell `hauler = connect()` again must find the engine, not a lock.
 _open: dict[Settings, _Shared] = {}
 _opening = threading.Lock()
 
@@ -266,8 +266,7 @@ def _answering() -> Iterator[None]:
         yield
     except InvalidRequest as error:
         faults = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.faults]
-        detail = "The request has a fault." if len(faults) == 1 else f"The request has {len(faults)} faults."
-        raise Rejected(422, {"code": error.code, "detail": detail, "errors": faults}) from None
+        raise Rejected(422, {"code": error.code, "detail": str(error), "errors": faults}) from None
     except ServiceError as error:
         raise Rejected(
             error.status, {"code": error.code, "title": error.title, "detail": error.detail}
