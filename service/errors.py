@@ -24,6 +24,7 @@ from service.model import Job
 
 # code: (HTTP status, title, what to do about it). Also the page behind a problem's `type`.
 PROBLEMS: dict[str, tuple[int, str, str]] = {
+    "bad-request": (400, "Bad request", "The request is not HTTP as this service speaks it."),
     "malformed-json": (400, "Malformed JSON", "The body is not JSON; look at the line and column named."),
     "malformed-form": (
         400,

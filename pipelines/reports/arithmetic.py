@@ -8,6 +8,7 @@ x / 0 is null, and anything with a null is null. A float in an expression makes 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def _value(node: Node, column: Columns) -> Vector:
     match node:
         case Number(value):
             scale = -int(value.as_tuple().exponent)
-            return Vector(exact_kind(scale), narrow(np.array([int(value.scaleb(scale))], object)))
+            return Vector(exact_kind(scale), narrow(np.array([int(Fraction(value) * 10**scale)], object)))
         case Name(name):
             return column(name)
         case Negative(operand):

@@ -78,7 +78,7 @@ def ahead(connection: Connection, job_id: str) -> int:
         return 0
     position = _count(connection, own, job.c.sequence <= row.sequence)
     turn = own.turn(position, row.sequence)
-    before = position - 1
+    before = max(0, position - 1)  # 0 rows: it was leased between two looks
     for other in queues:
         if other is own or other.priority > own.priority:
             continue

@@ -1,0 +1,84 @@
+"""Datasets: what there is to ask, what it looks like, and its removal."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+from flask import Response
+from flask_openapi import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from pipelines.plan import Json
+from pipelines.store import Sink
+from service.routes.answers import reply
+from service.routes.openapi import PROBLEM
+from service.routes.requests import NoQuery, Query
+from service.routes.site import site
+
+if TYPE_CHECKING:
+    from pipelines.datasets import Dataset
+
+api = APIBlueprint("datasets", __name__, abp_tags=[Tag(name="datasets")], abp_responses=PROBLEM)
+
+
+class DatasetPath(BaseModel):
+    name: str = Field(description="The name of a dataset.")
+
+
+class PreviewQuery(Query):
+    limit: int = Field(20, ge=1, le=1000)
+
+
+@api.get("/api/datasets")
+def list_datasets(query: NoQuery) -> Response:
+    """Every dataset at its newest version"""
+    return reply({"datasets": [_document(each) for each in site().jobs.datasets()]})
+
+
+@api.get("/api/datasets/<name>")
+def get_dataset(path: DatasetPath, query: NoQuery) -> Response:
+    """Schema, size and versions of a dataset"""
+    catalog = site().jobs.catalog
+    document = _document(catalog.get(path.name))
+    versions = [
+        {**each, "created": each["created"].isoformat().replace("+00:00", "Z")}
+        for each in catalog.versions(path.name)
+    ]
+    return reply({**document, "versions": versions})
+
+
+@api.get("/api/datasets/<name>/preview")
+def preview_dataset(path: DatasetPath, query: PreviewQuery) -> Response:
+    """The first rows, as a report in JSON would show them"""
+    from pipelines.reports.render import FORMATS  # Arrow: not before somebody looks at data
+
+    table = site().jobs.catalog.preview(path.name, query.limit)
+    rows = io.BytesIO()
+    FORMATS["json"].write(table, {}, Sink(rows))
+    columns = json.dumps(table.column_names, ensure_ascii=False)
+    # put together as text: numbers keep all their digits
+    name = json.dumps(path.name)
+    text = f'{{"dataset": {name}, "columns": {columns}, "rows": {rows.getvalue().decode()}}}\n'
+    return Response(text, content_type="application/json")
+
+
+@api.delete("/api/datasets/<name>", responses={"204": None})
+def delete_dataset(path: DatasetPath, query: NoQuery) -> Response:
+    """Remove a dataset with all its versions"""
+    site().jobs.catalog.delete(path.name)
+    return Response(status=204)
+
+
+def _document(dataset: Dataset) -> Json:
+    own = f"/api/datasets/{dataset.name}"
+    return {
+        "name": dataset.name,
+        "version": dataset.version,
+        "rows": dataset.rows,
+        "bytes": dataset.bytes,
+        "timeColumn": dataset.time_column,
+        "schema": [{"name": column.name, "type": column.type} for column in dataset.columns],
+        "links": [{"rel": "self", "href": own}, {"rel": "preview", "href": f"{own}/preview"}],
+    }

@@ -1,0 +1,162 @@
+"""Imports: three ways to hand over a file, then status, download (the receipt) and rejected rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, request
+from flask_openapi import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from pipelines.errors import Fault, InvalidRequest, nearest
+from pipelines.plan import Json
+from service.errors import NotReady, Refused
+from service.jobs import Upload
+from service.routes import documents as wire
+from service.routes.answers import accepted, job_view, observed, status_view
+from service.routes.downloads import disposition, download
+from service.routes.openapi import FILE, PROBLEM, body_of
+from service.routes.requests import (
+    JobPath,
+    NoQuery,
+    WaitQuery,
+    as_object,
+    idempotency_key,
+    is_json,
+    json_object,
+    priority,
+)
+from service.routes.site import site
+from service.routes.uploads import form_upload, raw_upload
+
+api = APIBlueprint("imports", __name__, abp_tags=[Tag(name="imports")], abp_responses=PROBLEM)
+
+_MEMBERS = ("dataset", "source", "options")
+_RAW = ("dataset", "filename")
+
+
+class ImportRequest(BaseModel):
+    dataset: str = Field(examples=["sales"])
+    source: str = Field(description="Path of a file in an input folder of the service")
+    options: dict[str, Any] | None = None
+
+
+_FORM = {
+    "type": "object",
+    "required": ["dataset", "file"],
+    "properties": {
+        "dataset": {"type": "string"},
+        "file": {"type": "string", "format": "binary"},
+        "options": {"type": "string", "description": "JSON"},
+    },
+}
+_FILE = {"type": "string", "format": "binary", "description": "The file; ?dataset=&filename= in the query"}
+
+
+@api.post(
+    "/api/imports",
+    request_body=body_of(
+        ImportRequest, **{"multipart/form-data": _FORM, "application/octet-stream": _FILE}
+    ),
+    responses={"202": wire.Accepted},
+)
+def create_import() -> Response:
+    """Load a file into a dataset"""
+    if request.args:
+        return _submit(*_raw())
+    if request.mimetype == "multipart/form-data":
+        form = form_upload(site().store)
+        return _submit(form.dataset, form.upload, form.options)
+    if is_json():
+        return _submit(*_named(json_object()))
+    raise Refused(
+        "unsupported-media-type",
+        "Send multipart/form-data with the fields dataset and file, or the file itself with "
+        "?dataset=NAME&filename=F, or application/json with dataset and source.",
+    )
+
+
+@api.get("/api/imports/<id>", responses={"200": wire.JobDocument})
+def import_job(path: JobPath, query: WaitQuery) -> Response:
+    """An import as a job"""
+    return observed(path.id, "import", query.wait, job_view)
+
+
+@api.get("/api/imports/<id>/status", responses={"200": wire.ResultStatus})
+def import_status(path: JobPath, query: WaitQuery) -> Response:
+    """How far an import is"""
+    return observed(path.id, "import", query.wait, status_view)
+
+
+@api.get("/api/imports/<id>/download", responses={"200": FILE, "206": FILE})
+def import_download(path: JobPath, query: NoQuery) -> Response:
+    """The receipt of a finished import"""
+    return download(path.id, "import")
+
+
+@api.get("/api/imports/<id>/rejects", responses={"200": FILE})
+def import_rejects(path: JobPath, query: NoQuery) -> Response:
+    """The rejected rows of an ended import as CSV"""
+    job = site().jobs.get(path.id, "import")
+    if not job.ended:
+        raise NotReady(job)
+    # a bad row fails the import for now, so none is ever set aside
+    headers = {"Content-Disposition": disposition(f"rejects-{job.id}.csv")}
+    return Response("line,reason,text\r\n", headers=headers, content_type="text/csv; charset=utf-8")
+
+
+def _submit(dataset: Any, source: Upload | Any, options: Json | None) -> Response:
+    key, urgency = idempotency_key(), priority()
+    jobs = site().jobs
+    return accepted(
+        *jobs.submit_import(dataset=dataset, source=source, options=options, key=key, priority=urgency)
+    )
+
+
+def _raw() -> tuple[str, Upload, Json | None]:
+    """The body is the file. What is wrong with the rest is said before a byte of it is read."""
+    faults = []
+    for name in request.args:
+        if name not in _RAW:
+            faults.append(Fault("", f"There is no query parameter {name!r} here{nearest(name, _RAW)}"))
+        elif len(request.args.getlist(name)) > 1:
+            faults.append(Fault("", f"Query parameter {name!r} came more than once; send it once."))
+    dataset, name = request.args.get("dataset"), request.args.get("filename")
+    if not dataset:
+        faults.append(Fault("/dataset", "dataset is missing; add ?dataset=NAME to the address."))
+    if not name:
+        faults.append(Fault("/source", "filename is missing; add &filename=F to the address."))
+    options = _header_options(faults)
+    if faults or dataset is None or name is None:
+        raise InvalidRequest([*faults, *(site().jobs.import_faults(dataset, options) if dataset else ())])
+    return dataset, raw_upload(site().store, name), options
+
+
+def _header_options(faults: list[Fault]) -> Json | None:
+    text = request.headers.get("Haulier-Options")
+    if text is None:
+        return None
+    try:
+        return as_object(text, "Haulier-Options", "/options")
+    except InvalidRequest as error:
+        faults += error.faults
+    except Refused as error:
+        faults.append(Fault("/options", error.detail))
+    return None
+
+
+def _named(body: Json) -> tuple[Any, Any, Any]:
+    """A file of an input folder. A member that is missing is left to the checks every import gets."""
+    unknown = [
+        Fault(f"/{name}", f"{name!r} is not a member here{nearest(name, _MEMBERS)}")
+        for name in body
+        if name not in _MEMBERS
+    ]
+    missing = [
+        Fault(f"/{name}", f"{name!r} is missing.") for name in ("dataset", "source") if name not in body
+    ]
+    if unknown or missing:
+        rest = site().jobs.import_faults(body.get("dataset"), body.get("options"))
+        kept = [each for each in rest if each.pointer != "/dataset" or "dataset" in body]
+        raise InvalidRequest([*unknown, *missing, *kept])
+    return body["dataset"], body["source"], body.get("options")

@@ -1,0 +1,73 @@
+"""Jobs of every kind: the list, the canonical document, cancel, the result manifest."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import urlencode
+
+from flask import Response
+from flask_openapi import APIBlueprint, Tag
+from pydantic import Field
+
+from pipelines.errors import Fault, InvalidRequest
+from service.model import JobState
+from service.routes import documents as wire
+from service.routes.answers import job_view, observed, reply
+from service.routes.openapi import PROBLEM
+from service.routes.requests import JobPath, NoQuery, Query, WaitQuery
+from service.routes.site import absolute, site
+
+api = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs")], abp_responses=PROBLEM)
+
+
+class JobsQuery(Query):
+    kind: Literal["report", "import"] | None = None
+    type: str | None = Field(None, description="A report type or an import format")
+    status: Literal["accepted", "running", "successful", "failed", "dismissed"] | None = None
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, description="From the page before")
+
+
+@api.get("/api/jobs", responses={"200": wire.JobList})
+def list_jobs(query: JobsQuery) -> Response:
+    """Jobs, newest first"""
+    state = None if query.status is None else JobState(query.status)
+    try:
+        page = site().jobs.list(
+            kind=query.kind, type=query.type, state=state, limit=query.limit, cursor=query.cursor
+        )
+    except ValueError:
+        said = f"Query parameter 'cursor' is {query.cursor!r}; send the cursor of a page before, unchanged."
+        raise InvalidRequest([Fault("", said)]) from None
+    given = query.model_dump(exclude_none=True, exclude={"cursor"}, exclude_unset=True)
+    links, headers = [{"rel": "self", "href": _address(given, query.cursor)}], {}
+    if page.cursor is not None:
+        links.append({"rel": "next", "href": _address(given, page.cursor)})
+        headers["Link"] = f'<{absolute(links[-1]["href"])}>; rel="next"'
+    found = [job_view(job) for job in page.jobs]
+    return reply({"jobs": found, "cursor": page.cursor, "links": links}, headers=headers)
+
+
+@api.get("/api/jobs/<id>", responses={"200": wire.JobDocument})
+def get_job(path: JobPath, query: WaitQuery) -> Response:
+    """One job, whole"""
+    return observed(path.id, None, query.wait, job_view)
+
+
+@api.post("/api/jobs/<id>/cancel", responses={"200": wire.JobDocument, "202": wire.JobDocument})
+def cancel_job(path: JobPath, query: NoQuery) -> Response:
+    """End a job: 200 when it has ended, 202 while a running one is being stopped"""
+    job = site().jobs.cancel(path.id)
+    return reply(job_view(job), 200 if job.ended else 202)
+
+
+@api.get("/api/jobs/<id>/results", responses={"200": wire.Results})
+def job_results(path: JobPath, query: NoQuery) -> Response:
+    """What a successful job left"""
+    job, _ = site().jobs.artifact(path.id)
+    return reply(wire.results_document(job))
+
+
+def _address(given: dict[str, object], cursor: str | None) -> str:
+    query = urlencode({**given, **({"cursor": cursor} if cursor else {})})
+    return "/api/jobs" + (f"?{query}" if query else "")

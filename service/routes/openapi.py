@@ -1,0 +1,51 @@
+"""Pieces of the OpenAPI document that no model gives: headers, files, problems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+_SUBMISSIONS = ("/api/reports", "/api/imports")
+_SCHEMA = "#/components/schemas"
+_HEADERS = {
+    "Idempotency-Key": "The same key and body again: the first 202 again; another body: 422.",
+    "Prefer": "`wait=N`: answer when the job has ended, after N seconds at the latest (60 at most).",
+    "Haulier-Priority": "`interactive` (default) or `batch`.",
+}
+
+PROBLEM: dict[str, Any] = {
+    status: {
+        "description": said,
+        "content": {"application/problem+json": {"schema": {"$ref": f"{_SCHEMA}/Problem"}}},
+    }
+    for status, said in (("422", "Everything that is wrong, at once"), ("default", "Any other refusal"))
+}
+
+FILE: dict[str, Any] = {
+    "description": "The bytes; strong ETag, Repr-Digest, ranges",
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+}
+
+
+def submission_headers() -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "header", "required": False, "description": said, "schema": {"type": "string"}}
+        for name, said in _HEADERS.items()
+    ]
+
+
+def body_of(model: type[BaseModel], **other: dict[str, Any]) -> dict[str, Any]:
+    """A required JSON body, and other content types with their schemas."""
+    kinds = {"application/json": model.model_json_schema(), **other}
+    return {"required": True, "content": {kind: {"schema": schema} for kind, schema in kinds.items()}}
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """The generated document and what the generator cannot know: the headers of submissions."""
+    paths = dict(document["paths"])
+    for path in _SUBMISSIONS:
+        post = paths[path]["post"]
+        with_headers = {**post, "parameters": [*post.get("parameters", []), *submission_headers()]}
+        paths[path] = {**paths[path], "post": with_headers}
+    return {**document, "paths": paths}

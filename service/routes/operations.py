@@ -1,0 +1,19 @@
+"""The same jobs in the words of Azure's long-running operations, for clients that know no others."""
+
+from __future__ import annotations
+
+from flask import Response
+from flask_openapi import APIBlueprint, Tag
+
+from service.routes import documents as wire
+from service.routes.answers import observed
+from service.routes.openapi import PROBLEM
+from service.routes.requests import JobPath, WaitQuery
+
+api = APIBlueprint("operations", __name__, abp_tags=[Tag(name="operations")], abp_responses=PROBLEM)
+
+
+@api.get("/api/operations/<id>", responses={"200": wire.Operation})
+def get_operation(path: JobPath, query: WaitQuery) -> Response:
+    """A job as a long-running operation"""
+    return observed(path.id, None, query.wait, wire.operation_document)

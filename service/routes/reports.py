@@ -1,0 +1,59 @@
+"""Reports: submit, status, download. The seed wire of contract section 2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+from flask_openapi import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from service.routes import documents as wire
+from service.routes.answers import accepted, job_view, observed, reply, status_view
+from service.routes.downloads import download
+from service.routes.openapi import FILE, PROBLEM, body_of
+from service.routes.requests import JobPath, NoQuery, WaitQuery, idempotency_key, json_object, priority
+from service.routes.site import site
+
+api = APIBlueprint("reports", __name__, abp_tags=[Tag(name="reports")], abp_responses=PROBLEM)
+
+
+class ReportRequest(BaseModel):
+    reportType: str = Field(examples=["yearly-sales"])
+    parameters: dict[str, Any] = Field({}, examples=[{"year": "2023"}])
+    format: str = Field("csv", description="csv, parquet, json or xlsx")
+
+
+@api.post(
+    "/api/reports",
+    request_body=body_of(ReportRequest),
+    responses={"202": wire.Accepted},
+)
+def create_report(query: NoQuery) -> Response:
+    """Start a report"""
+    body = json_object()
+    return accepted(*site().jobs.submit_report(body, key=idempotency_key(), priority=priority()))
+
+
+@api.get("/api/reports/<id>", responses={"200": wire.JobDocument})
+def report_job(path: JobPath, query: WaitQuery) -> Response:
+    """A report as a job"""
+    return observed(path.id, "report", query.wait, job_view)
+
+
+@api.get("/api/reports/<id>/status", responses={"200": wire.ReportStatus})
+def report_status(path: JobPath, query: WaitQuery) -> Response:
+    """How far a report is"""
+    return observed(path.id, "report", query.wait, status_view)
+
+
+@api.get("/api/reports/<id>/download", responses={"200": FILE, "206": FILE})
+def report_download(path: JobPath, query: NoQuery) -> Response:
+    """The file of a finished report"""
+    return download(path.id, "report")
+
+
+@api.get("/api/report-types")
+def report_types(query: NoQuery) -> Response:
+    """Every report type with the JSON Schema of its parameters"""
+    return reply({"reportTypes": site().jobs.report_types()})
