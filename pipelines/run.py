@@ -24,7 +24,7 @@ _REPORT_EVERY = 0.25  # seconds between two progress events of one task
 class Context:
     """What an entry may know of its job: where bytes live, whom to tell, whether to go on.
 
-    `part` is the index of the part (None in plan, combine and finish). Not thread-safe: one task, one context.
+    `part` is the index of the part (None in plan, combine and finish). Not thread-safe: one a task.
     """
 
     job_id: str
@@ -71,7 +71,7 @@ def load(entry: str) -> Callable[..., Any]:
 
 
 def run(entry: str, job: Json, spec: Json, argument: Any) -> Any:
-    """Call `entry(context, spec, argument)` on a Dask worker. `job` holds job_id, epoch, store_url and part."""
+    """Call `entry(context, spec, argument)` on a Dask worker. `job` has job_id, epoch, store_url, part."""
     context = Context(**job, send=_send, canceled=_canceled())
     context.check()
     return load(entry)(context, spec, argument)

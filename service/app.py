@@ -1,6 +1,6 @@
 """The Flask app: wiring only. `service.server` runs it; nobody imports it, servers name it.
 
-    granian --interface wsgi --factory service.app:application
+granian --interface wsgi --factory service.app:application
 """
 
 from __future__ import annotations
@@ -8,27 +8,27 @@ from __future__ import annotations
 import atexit
 import signal
 import sys
+from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
 
 import structlog
 from flask_openapi import Info, OpenAPI
 
-import service
 from service.engine import Engine
 from service.routes import datasets, guard, imports, jobs, operations, pages, problems, reports, system
 from service.routes.documents import Problem
 from service.routes.site import Site
+from service.server import announce, end_with_parent
 from service.settings import SettingsError, current
 from service.tracker import HomeInUse
-from service.watch import announce, end_with_parent
 
 
 def create_app(engine: Engine) -> OpenAPI:
     """The API and the pages over an engine, which somebody else starts and closes."""
     app = OpenAPI(
         "service",
-        info=Info(title="Haulier", version=service.__version__),
+        info=Info(title="Haulier", version=version("haulier")),
         doc_ui=False,
         validation_error_model=Problem,
         validation_error_callback=problems.query_faults,

@@ -15,7 +15,6 @@ from service.routes.requests import LONGEST_WAIT, preferences, preferred_wait
 from service.routes.site import absolute, site
 
 
-
 def reply(document: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     text = json.dumps(document, ensure_ascii=False) + "\n"
     return Response(text, status, headers, content_type="application/json")
@@ -96,5 +95,3 @@ def _until_ended(job: Job, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not job.ended and (left := deadline - time.monotonic()) > 0:
         job = site().jobs.wait(job.id, left, job.revision)
-
-

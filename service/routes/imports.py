@@ -55,9 +55,7 @@ _FILE = {"type": "string", "format": "binary", "description": "The file; ?datase
 
 @api.post(
     "/api/imports",
-    request_body=body_of(
-        ImportRequest, **{"multipart/form-data": _FORM, "application/octet-stream": _FILE}
-    ),
+    request_body=body_of(ImportRequest, **{"multipart/form-data": _FORM, "application/octet-stream": _FILE}),
     responses={"202": wire.Accepted},
 )
 def create_import() -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,7 +52,11 @@ def home() -> str:
 def job(id: str) -> str:
     found = site().jobs.get(id)
     return render_template(
-        "job.html", row=_row(found), events=site().jobs.events(id), refresh=not found.ended
+        "job.html",
+        row=_row(found),
+        parameters=json.dumps(found.parameters, indent=2, ensure_ascii=False),
+        events=site().jobs.events(id),
+        refresh=not found.ended,
     )
 
 

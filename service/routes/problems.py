@@ -1,4 +1,4 @@
-"""Every refusal as `application/problem+json`; what is nobody's fault but ours, with a trace id and no more."""
+"""Every refusal as `application/problem+json`; what is our own fault, with a trace id and no more."""
 
 from __future__ import annotations
 

@@ -190,7 +190,9 @@ def _field_faults(fields: Any, has_file: bool) -> list[Fault]:
         if name not in _FIELDS:
             found.append(Fault(f"/{name}", f"There is no field {name!r} here{nearest(name, _FIELDS)}"))
         elif name == "file":
-            found.append(Fault("/file", "The field file has no file name; send it as a file (curl: file=@PATH)."))
+            found.append(
+                Fault("/file", "The field file has no file name; send it as a file (curl: file=@PATH).")
+            )
         elif count > 1:
             found.append(Fault(f"/{name}", f"The field {name} came {count} times; send it once."))
     if "dataset" not in fields:
