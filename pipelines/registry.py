@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pipelines.imports.pipeline as imports
+import pipelines.reports.pipeline as reports
 from pipelines.datasets import Catalog
-from pipelines.imports import pipeline as imports
 from pipelines.plan import Artifact, Json, Request
-from pipelines.reports import pipeline as reports
 from pipelines.store import Store
 
 

@@ -50,7 +50,7 @@ def serve(settings: Settings, *, dispatch: bool = True) -> None:
 
 
 def announce(settings: Settings, engine: Engine) -> None:
-    """Say where the service is as soon as it answers: on standard output, and to who finds the home locked."""
+    """Say where the service is once it answers: on standard output, and to who finds the home locked."""
     name = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{name}:{settings.port}"
 
