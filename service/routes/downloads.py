@@ -12,6 +12,7 @@ from werkzeug.datastructures import Range
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from pipelines.plan import Artifact
+from pipelines.store import Store
 from service.errors import Gone
 from service.routes.site import site
 
@@ -37,7 +38,7 @@ def download(job_id: str, kind: str) -> Response:
             raise Gone(job)  # cut short behind our back: whole or not at all
     except FileNotFoundError:
         raise Gone(job) from None
-    body = _blocks(artifact.path, start, stop) if request.method == "GET" else ()
+    body = _blocks(store, artifact.path, start, stop) if request.method == "GET" else ()
     return Response(body, 200 if wanted is None else 206, headers, direct_passthrough=True)
 
 
@@ -77,8 +78,9 @@ def _range(artifact: Artifact) -> tuple[int, int] | None:
     return found
 
 
-def _blocks(path: str, start: int, stop: int) -> Iterator[bytes]:
-    with site().store.open(path) as file:
+def _blocks(store: Store, path: str, start: int, stop: int) -> Iterator[bytes]:
+    """Runs while the server sends, when the request's own context is gone: all it needs is handed in."""
+    with store.open(path) as file:
         file.seek(start)
         while start < stop and (block := file.read(min(_BLOCK, stop - start))):
             start += len(block)

@@ -41,7 +41,7 @@ class ImportRequest(BaseModel):
     options: dict[str, Any] | None = None
 
 
-_FORM = {
+_FORM: dict[str, Any] = {
     "type": "object",
     "required": ["dataset", "file"],
     "properties": {
@@ -50,7 +50,11 @@ _FORM = {
         "options": {"type": "string", "description": "JSON"},
     },
 }
-_FILE = {"type": "string", "format": "binary", "description": "The file; ?dataset=&filename= in the query"}
+_FILE: dict[str, Any] = {
+    "type": "string",
+    "format": "binary",
+    "description": "The file; ?dataset=&filename= in the query",
+}
 
 
 @api.post(
@@ -114,11 +118,11 @@ def _submit(dataset: Any, source: Upload | Any, options: Json | None) -> Respons
 def _raw() -> tuple[str, Upload, Json | None]:
     """The body is the file. What is wrong with the rest is said before a byte of it is read."""
     faults = []
-    for name in request.args:
-        if name not in _RAW:
-            faults.append(Fault("", f"There is no query parameter {name!r} here{nearest(name, _RAW)}"))
-        elif len(request.args.getlist(name)) > 1:
-            faults.append(Fault("", f"Query parameter {name!r} came more than once; send it once."))
+    for given in request.args:
+        if given not in _RAW:
+            faults.append(Fault("", f"There is no query parameter {given!r} here{nearest(given, _RAW)}"))
+        elif len(request.args.getlist(given)) > 1:
+            faults.append(Fault("", f"Query parameter {given!r} came more than once; send it once."))
     dataset, name = request.args.get("dataset"), request.args.get("filename")
     if not dataset:
         faults.append(Fault("/dataset", "dataset is missing; add ?dataset=NAME to the address."))
