@@ -13,7 +13,8 @@ from types import FrameType
 from typing import NoReturn
 
 import structlog
-from flask_openapi import Info, OpenAPI
+from flask_openapi.models import Info
+from flask_openapi.openapi import OpenAPI
 
 from service.engine import Engine
 from service.routes import datasets, guard, imports, jobs, operations, pages, problems, reports, system

@@ -7,20 +7,19 @@ import json
 from typing import TYPE_CHECKING
 
 from flask import Response
-from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from pipelines.plan import Json
 from pipelines.store import Sink
 from service.routes.answers import reply
-from service.routes.openapi import PROBLEM
+from service.routes.openapi import blueprint
 from service.routes.requests import NoQuery, Query
 from service.routes.site import site
 
 if TYPE_CHECKING:
     from pipelines.datasets import Dataset
 
-api = APIBlueprint("datasets", __name__, abp_tags=[Tag(name="datasets")], abp_responses=PROBLEM)
+api = blueprint("datasets")
 
 
 class DatasetPath(BaseModel):

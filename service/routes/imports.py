@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response, request
-from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from pipelines.errors import Fault, InvalidRequest, nearest
@@ -15,7 +14,7 @@ from service.jobs import Upload
 from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, status_view
 from service.routes.downloads import disposition, download
-from service.routes.openapi import FILE, PROBLEM, body_of
+from service.routes.openapi import FILE, blueprint, body_of
 from service.routes.requests import (
     JobPath,
     NoQuery,
@@ -29,7 +28,7 @@ from service.routes.requests import (
 from service.routes.site import site
 from service.routes.uploads import form_upload, raw_upload
 
-api = APIBlueprint("imports", __name__, abp_tags=[Tag(name="imports")], abp_responses=PROBLEM)
+api = blueprint("imports")
 
 _MEMBERS = ("dataset", "source", "options")
 _RAW = ("dataset", "filename")

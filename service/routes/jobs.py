@@ -6,18 +6,17 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from flask import Response
-from flask_openapi import APIBlueprint, Tag
 from pydantic import Field
 
 from pipelines.errors import Fault, InvalidRequest
 from service.model import JobState
 from service.routes import documents as wire
 from service.routes.answers import job_view, observed, reply
-from service.routes.openapi import PROBLEM
+from service.routes.openapi import blueprint
 from service.routes.requests import JobPath, NoQuery, Query, WaitQuery
 from service.routes.site import absolute, site
 
-api = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs")], abp_responses=PROBLEM)
+api = blueprint("jobs")
 
 
 class JobsQuery(Query):

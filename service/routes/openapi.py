@@ -1,9 +1,13 @@
-"""Pieces of the OpenAPI document that no model gives: headers, files, problems."""
+"""What is asked of flask-openapi: blueprints, and pieces of the document that no model gives."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.models import Tag
 from pydantic import BaseModel
 
 _SUBMISSIONS = ("/api/reports", "/api/imports")
@@ -14,7 +18,7 @@ _HEADERS = {
     "Haulier-Priority": "`interactive` (default) or `batch`.",
 }
 
-PROBLEM: dict[str, Any] = {
+PROBLEM: dict[str | int | HTTPStatus, Any] = {
     status: {
         "description": said,
         "content": {"application/problem+json": {"schema": {"$ref": f"{_SCHEMA}/Problem"}}},
@@ -28,6 +32,13 @@ FILE: dict[str, Any] = {
 }
 
 
+def blueprint(name: str) -> APIBlueprint:
+    """A resource; every route of it may answer with a problem."""
+    return APIBlueprint(
+        name, f"service.routes.{name}", abp_tags=[Tag(name=name)], abp_responses=dict(PROBLEM)
+    )
+
+
 def submission_headers() -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "header", "required": False, "description": said, "schema": {"type": "string"}}
@@ -35,9 +46,9 @@ def submission_headers() -> list[dict[str, Any]]:
     ]
 
 
-def body_of(model: type[BaseModel], **other: dict[str, Any]) -> dict[str, Any]:
+def body_of(model: type[BaseModel], **other: Mapping[str, Any]) -> dict[str, Any]:
     """A required JSON body, and other content types with their schemas."""
-    kinds = {"application/json": model.model_json_schema(), **other}
+    kinds: dict[str, Mapping[str, Any]] = {"application/json": model.model_json_schema(), **other}
     return {"required": True, "content": {kind: {"schema": schema} for kind, schema in kinds.items()}}
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from flask import Response
-from flask_openapi import APIBlueprint, Tag
 
 from service.routes import documents as wire
 from service.routes.answers import observed
-from service.routes.openapi import PROBLEM
+from service.routes.openapi import blueprint
 from service.routes.requests import JobPath, WaitQuery
 
-api = APIBlueprint("operations", __name__, abp_tags=[Tag(name="operations")], abp_responses=PROBLEM)
+api = blueprint("operations")
 
 
 @api.get("/api/operations/<id>", responses={"200": wire.Operation})

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response
-from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, reply, status_view
 from service.routes.downloads import download
-from service.routes.openapi import FILE, PROBLEM, body_of
+from service.routes.openapi import FILE, blueprint, body_of
 from service.routes.requests import JobPath, NoQuery, WaitQuery, idempotency_key, json_object, priority
 from service.routes.site import site
 
-api = APIBlueprint("reports", __name__, abp_tags=[Tag(name="reports")], abp_responses=PROBLEM)
+api = blueprint("reports")
 
 
 class ReportRequest(BaseModel):

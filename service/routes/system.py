@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import flask_openapi_swagger
+import flask_openapi_swagger  # type: ignore[import-untyped]
 from flask import Response, current_app, render_template, send_from_directory
-from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel
 
 from service.errors import PROBLEMS, Refused
 from service.routes.answers import reply
-from service.routes.openapi import PROBLEM, complete
+from service.routes.openapi import blueprint, complete
 from service.routes.requests import NoQuery
 from service.routes.site import site
 
-api = APIBlueprint("system", __name__, abp_tags=[Tag(name="system")], abp_responses=PROBLEM)
+api = blueprint("system")
 
 _SWAGGER = Path(flask_openapi_swagger.__file__).parent / "templates" / "swagger"
 _DOCS = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
