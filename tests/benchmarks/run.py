@@ -11,7 +11,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from pipelines.samples import write_sales
-
 from tests.benchmarks import post_latency, ten_million
 
 

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 from pipelines.samples import IMPORT_OPTIONS
-
 from tests.live import MiB, Server, peak_bytes, server
 
 PAIRS = 5
