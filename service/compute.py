@@ -31,7 +31,7 @@ _CONFIG: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": "60s",  # a frozen worker is given up after this, not after 5 minutes
     "distributed.scheduler.allowed-failures": 2,
     # Dask has freed memory returned at once, so every array costs page faults. Keeping some halved CPU time
-    # of reports, for 150 MiB more a worker (seen on 5 million rows, runs interleaved).
+    # of reports, for some 200 MiB more a worker (seen on 5 million rows, runs interleaved).
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 128 << 20,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 << 20,
     "logging": {"distributed.worker": "warning"},  # else every census is a line in the scheduler's log
