@@ -58,7 +58,11 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What the tracker is asked to accept. `idempotency_hash` is the digest of the request behind the key."""
+    """What the tracker is asked to accept. `idempotency_hash` is the digest of the request behind the key.
+
+    `equal` is the digest of all that determines the bytes of the result: who asks an equal question gets the
+    running job's result or the finished one. None: never shared.
+    """
 
     id: str
     kind: str
@@ -71,15 +75,20 @@ class NewJob:
     priority: Priority = Priority.INTERACTIVE
     idempotency_key: str | None = None
     idempotency_hash: str | None = None
+    equal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job as the tracker remembers it. Times are aware UTC.
 
-    `epoch` counts leases and is never reset: it fences out whoever held the job before. `attempt` counts the
-    runs that were the job's own; losing a scheduler costs an epoch but no attempt. `revision` grows with each
-    change.
+    `epoch` counts leases and is never reset: it fences out whoever held the job before. `run_epoch` is the
+    epoch in which the work now in the cluster was begun: Dask keys and file names carry it, and it stays when
+    another dispatcher adopts the work. `cluster` is the scheduler that has it. `attempt` counts the runs that
+    were the job's own; `losses` those that nobody is to blame for. `outcome` is what the work came to, written
+    down before it is published: from then on it is too late to cancel. `leader` is the job whose work answers
+    this one, `cached` says that the result was made for another. `removed` is when the result went.
+    `revision` grows with each change.
     """
 
     id: str
@@ -106,6 +115,14 @@ class Job:
     heartbeat: datetime | None = None
     artifact: Artifact | None = None
     error: JobError | None = None
+    run_epoch: int = 0
+    cluster: str | None = None
+    losses: int = 0
+    outcome: Json | None = None
+    leader: str | None = None
+    cached: bool = False
+    expires: datetime | None = None
+    removed: datetime | None = None
 
     @property
     def ended(self) -> bool:
