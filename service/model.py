@@ -85,8 +85,8 @@ class Job:
     `epoch` counts leases and is never reset: it fences out whoever held the job before. `run_epoch` is the
     epoch in which the work now in the cluster was begun: Dask keys and file names carry it, and it stays when
     another dispatcher adopts the work. `cluster` is the scheduler that has it. `attempt` counts the runs that
-    were the job's own; `losses` those that nobody is to blame for. `outcome` is what the work came to, written
-    down before it is published: from then on it is too late to cancel. `leader` is the job whose work answers
+    were the job's own; `losses` those that nobody is to blame for. `outcome` is what the work came to, kept
+    before it is published: from then on it is too late to cancel. `leader` is the job whose work answers
     this one, `cached` says that the result was made for another. `removed` is when the result went.
     `revision` grows with each change.
     """
