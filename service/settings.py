@@ -27,7 +27,12 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every setting, with defaults filled in. Field `x` is read from HAULIER_X."""
+    """Every setting, with defaults filled in. Field `x` is read from HAULIER_X.
+
+    `lease_seconds`: how long a dispatcher may be silent before another takes its jobs. `job_seconds`: the
+    longest a run may take. `stall_seconds`: the longest it may show no progress while workers have it.
+    `keep_days`, `keep_bytes`: how long results stay, and how much of them and of kept partials there may be.
+    """
 
     home: Path
     database_url: str
@@ -39,6 +44,11 @@ class Settings:
     base_url: str | None = None
     auth: str = "off"
     input_folders: tuple[Path, ...] = ()
+    lease_seconds: float = 30.0
+    job_seconds: float = 6 * 3600.0
+    stall_seconds: float = 600.0
+    keep_days: float = 7.0
+    keep_bytes: int = 50 << 30
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **overrides: Any) -> Settings:
@@ -165,6 +175,24 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def _number(low: float, high: float, unit: str) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text, re.ASCII) or not low <= float(text) <= high:
+            raise ValueError(f"give {unit} as a number from {low:g} to {high:g}")
+        return float(text)
+
+    return read
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d{1,15})\s*([KMGT]i?B?|B)?", text, re.ASCII | re.IGNORECASE)
+    if not found:
+        raise ValueError("give a number of bytes, such as 500000000, 500MB or 20GiB")
+    number, unit = int(found[1]), (found[2] or "B").upper()
+    power = "BKMGT".index(unit[0])
+    return number * (1024 if "I" in unit else 1000) ** power
+
+
 def _database(text: str) -> str:
     scheme = text.partition("://")[0]
     if "://" not in text or scheme not in _DATABASES:
@@ -224,4 +252,9 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "base_url": _base_url,
     "auth": _auth,
     "input_folders": _folders,
+    "lease_seconds": _number(1, 3600, "seconds"),
+    "job_seconds": _number(1, 30 * 86_400, "seconds"),
+    "stall_seconds": _number(1, 30 * 86_400, "seconds"),
+    "keep_days": _number(0.0001, 36_500, "days"),
+    "keep_bytes": _bytes,
 }

@@ -110,3 +110,17 @@ def test_loopback_is_told_from_everything_else() -> None:
         is_loopback(host) for host in ("127.0.0.1", "127.1.2.3", "localhost", "::1", "[::1]", "LOCALHOST")
     )
     assert not any(is_loopback(host) for host in ("0.0.0.0", "", "10.0.0.1", "localhost.evil.example", "::"))
+
+
+def test_limits_have_units_and_bounds(tmp_path: Path) -> None:
+    given = {"HAULIER_LEASE_SECONDS": "2.5", "HAULIER_KEEP_BYTES": "20GiB", "HAULIER_KEEP_DAYS": "0.5"}
+    settings = Settings.from_env({"HAULIER_HOME": str(tmp_path), **given})
+    assert (settings.lease_seconds, settings.keep_bytes, settings.keep_days) == (2.5, 20 << 30, 0.5)
+    assert Settings.from_env(settings.to_env()) == settings
+    for name, value, fix in (
+        ("HAULIER_JOB_SECONDS", "0", "seconds as a number from 1 to"),
+        ("HAULIER_STALL_SECONDS", "soon", "seconds as a number from 1 to"),
+        ("HAULIER_KEEP_BYTES", "much", "such as 500000000, 500MB or 20GiB"),
+    ):
+        with pytest.raises(SettingsError, match=f"{name}='{value}': give .*{fix}"):
+            Settings.from_env({"HAULIER_HOME": str(tmp_path), name: value})
