@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.reports import grains
-from pipelines.reports.vector import Kind, from_arrow
+from pipelines.reports.vector import Array, Kind, from_arrow
 
 _FORMULA = "^[=+\\-@\t\r]"
 _QUOTED = '[",\r\n]'
@@ -89,14 +89,24 @@ def _decimal_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     vector = from_arrow(column, Kind("decimal", column.type.precision, column.type.scale))
     scale = column.type.scale
     valid = None if vector.valid is None else ~vector.valid
-    sign = np.where(vector.data < 0, "-", "").astype(object)
-    digits = pa.array([str(each) for each in abs(vector.data.astype(object))], pa.string())
+    digits = _digits(vector.data)
     if scale > 0:
         digits = pc.utf8_lpad(digits, scale + 1, "0")
         whole, part = pc.utf8_slice_codeunits(digits, 0, -scale), pc.utf8_slice_codeunits(digits, -scale)
         digits = pc.binary_join_element_wise(whole, part, ".")
-    text = pc.binary_join_element_wise(pa.array(sign, pa.string()), digits, "")
+    negative = vector.data < 0
+    text = digits
+    if negative.any():
+        sign = np.where(negative, "-", "").astype(object)
+        text = pc.binary_join_element_wise(pa.array(sign, pa.string()), digits, "")
     return pa.chunked_array([text if valid is None else pc.if_else(pa.array(valid), None, text)])
+
+
+def _digits(data: Array) -> pa.Array:
+    """Whole numbers as text without their signs; those of 64 bits, by far the most, without Python."""
+    if data.dtype != object and (len(data) == 0 or data.min() > np.iinfo(np.int64).min):
+        return pa.array(np.abs(data)).cast(pa.string())
+    return pa.array([str(each) for each in abs(data.astype(object))], pa.string())
 
 
 def _csv_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
