@@ -188,9 +188,9 @@ def _bytes(text: str) -> int:
     found = re.fullmatch(r"(\d{1,15})\s*([KMGT]i?B?|B)?", text, re.ASCII | re.IGNORECASE)
     if not found:
         raise ValueError("give a number of bytes, such as 500000000, 500MB or 20GiB")
-    number, unit = int(found[1]), (found[2] or "B").upper()
-    power = "BKMGT".index(unit[0])
-    return number * (1024 if "I" in unit else 1000) ** power
+    unit = (found[2] or "B").upper()
+    step: int = 1024 if "I" in unit else 1000
+    return int(found[1]) * int(step ** "BKMGT".index(unit[0]))
 
 
 def _database(text: str) -> str:
