@@ -101,10 +101,11 @@ def _without(value: Json, wrong: set[tuple[Any, ...]]) -> tuple[Json, dict[str, 
         if (name,) in wrong or (bad and not isinstance(member, list)):
             continue
         if bad:
-            places[name] = [index for index in range(len(member)) if index not in bad]
-            member = [member[index] for index in places[name]]
-        if member or not bad:
-            rest[name] = member
+            kept = [index for index in range(len(member)) if index not in bad]
+            if not kept:
+                continue
+            places[name], member = kept, [member[index] for index in kept]
+        rest[name] = member
     return rest, places
 
 
