@@ -33,7 +33,10 @@ class _InOrder(click.Group):
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="haulier")
 def haulier() -> None:
-    """Heavy reports and imports behind a polite HTTP API: post, poll, download."""
+    """Heavy reports and imports behind a polite HTTP API: post, poll, download.
+
+    `haulier COMMAND --help` says more. Settings are HAULIER_* variables; the README lists them.
+    """
 
 
 def main() -> None:
@@ -59,6 +62,8 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # `haulier list | head`: nobody reads on, and Python would complain at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as error:  # a file or folder of the user's
+        return _complain(f"{error.filename}: {error.strerror}." if error.filename else str(error), FAILED)
 
 
 def _complain(text: str, code: int) -> int:
@@ -76,21 +81,36 @@ def _code(error: HaulierError) -> int:
 
 
 @haulier.command()
-@click.option("--keep", is_flag=True, help="Leave the service running and its data in place.")
-@click.option("--rows", default=1_000_000, show_default=True, type=click.IntRange(1000, 100_000_000))
+@click.option("--keep", is_flag=True, help="Leave the service running and its data in place afterwards.")
+@click.option(
+    "--rows",
+    default=1_000_000,
+    show_default=True,
+    type=click.IntRange(1000, 100_000_000),
+    help="How many sales to generate.",
+)
 def demo(keep: bool, rows: int) -> int:
-    """Show the whole way once: sample sales, a report, its result."""
+    """Show the whole way once: sales, import, report, check.
+
+    Starts a service of its own on a free port, imports generated sales, runs the yearly-sales report, checks
+    it against Python's own arithmetic, and ends the service. Exit code 0: every step gave the right answer.
+    """
     from service.demo import run_demo
 
     return run_demo(keep=keep, rows=rows)
 
 
 @haulier.command()
-@click.option("--host", help="Address to listen at; this machine only.")
-@click.option("--port", type=int, help="Port to listen at.")
-@click.option("--no-dispatch", is_flag=True, help="Accept and answer only; `haulier dispatch` runs the jobs.")
+@click.option("--host", help="Loopback address to listen at [default: HAULIER_HOST, else 127.0.0.1].")
+@click.option("--port", type=int, help="Port to listen at [default: HAULIER_PORT, else 8480].")
+@click.option(
+    "--no-dispatch", is_flag=True, help="Accept and answer only; a `haulier dispatch` runs the jobs."
+)
 def serve(host: str | None, port: int | None, no_dispatch: bool) -> None:
-    """Run the service: API, dispatcher, workers, database, in one command."""
+    """Run the service: API, pages, dispatcher and workers.
+
+    Ends with Ctrl-C; jobs that have not ended go on at the next start.
+    """
     from service.server import serve as run_server
     from service.settings import current
 
@@ -99,7 +119,10 @@ def serve(host: str | None, port: int | None, no_dispatch: bool) -> None:
 
 @haulier.command()
 def dispatch() -> None:
-    """Run a dispatcher alone, beside any number of `haulier serve --no-dispatch` on one PostgreSQL."""
+    """Run a dispatcher alone, with PostgreSQL.
+
+    Any number of them works beside any number of `haulier serve --no-dispatch` on one database.
+    """
     from service.settings import SettingsError, current
 
     settings = current()

@@ -34,6 +34,7 @@ from service.transport import (
     Transport,
     Unreachable,
 )
+from service.words import state_named
 
 __all__ = [
     "BadDownload",
@@ -49,6 +50,9 @@ __all__ = [
     "Unreachable",
     "connect",
 ]
+
+
+Entries = Sequence[str | Mapping[str, Any]] | str | Mapping[str, Any]
 
 
 def connect(
@@ -116,24 +120,31 @@ class Hauler:
         self,
         dataset: str,
         *,
-        measures: Sequence[Mapping[str, Any]],
-        by: Sequence[str | Mapping[str, Any]] = (),
-        where: Sequence[Mapping[str, Any]] = (),
-        order_by: Sequence[Mapping[str, Any]] = (),
+        measures: Entries,
+        by: Entries = (),
+        where: Entries = (),
+        order_by: Entries | None = None,
         limit: int | None = None,
         version: int | None = None,
         format: str = "parquet",
         key: str | None = None,
         priority: str | None = None,
+        orderBy: Entries | None = None,
     ) -> JobHandle:
-        """Any question to any dataset: `measures=[{"op": "sum", "of": "price * quantity", "as": "sold"}]`."""
+        """Any question to any dataset: `measures=[{"op": "sum", "of": "price * quantity", "as": "sold"}]`.
+
+        One entry may stand without its list. `orderBy` is `order_by` as the wire spells it, so that a
+        question can be pasted from there.
+        """
+        if order_by is not None and orderBy is not None:
+            raise TypeError("aggregate() got order_by and orderBy, which are the same; give one of them.")
         asked = {
             "dataset": dataset,
             "version": version,
-            "by": list(by),
-            "measures": list(measures),
-            "where": list(where),
-            "orderBy": list(order_by),
+            "by": _entries(by),
+            "measures": _entries(measures),
+            "where": _entries(where),
+            "orderBy": _entries(order_by or orderBy or ()),
             "limit": limit,
         }
         given = {name: value for name, value in asked.items() if value not in (None, [])}
@@ -160,8 +171,12 @@ class Hauler:
         return self._handle(self._transport.submit_import(source, dataset, chosen, submission))
 
     def jobs(self, *, status: str | None = None, kind: str | None = None, limit: int = 50) -> list[JobHandle]:
-        """The newest jobs first, of one status (`"failed"`) or kind (`"import"`) if asked."""
-        found = self._transport.jobs(state=status, kind=kind, limit=limit)
+        """The newest jobs first, of one status (`"failed"`) or kind (`"import"`) if asked.
+
+        A status may be a word of the wire (`"dismissed"`) or of the progress bar (`"canceled"`).
+        """
+        state = state_named(status) if status else None
+        found = self._transport.jobs(state=state.value if state else status, kind=kind, limit=limit)
         return [self._handle(each) for each in found]
 
     def job(self, id: str) -> JobHandle:
@@ -187,6 +202,10 @@ class Hauler:
 
     def _handle(self, status: JobStatus) -> JobHandle:
         return JobHandle(self._transport, status)
+
+
+def _entries(given: Entries) -> list[str | Mapping[str, Any]]:
+    return [given] if isinstance(given, str | Mapping) else list(given)
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from service.client import Hauler, HaulierError, JobHandle, connect
-from service.progress_bar import bytes_in_words
+from service.words import bytes_in_words
 
 YEAR = 2023
 START_SECONDS = 60.0

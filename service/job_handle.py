@@ -5,6 +5,7 @@ pandas and Arrow come with `result()` and `arrow()`, not with the import. Knows 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -104,6 +105,8 @@ class JobHandle:
         assert result is not None
         target = Path(path).expanduser()
         folder = target if target.is_dir() else target.parent
+        if not folder.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(folder))
         part = folder / f".{self.id}.{result.sha256[:12]}.part"
         with part.open("a+b") as sink:
             try:

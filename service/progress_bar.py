@@ -15,47 +15,20 @@ from typing import Any, Protocol, TextIO
 
 from service.model import JobState
 from service.transport import JobStatus
+from service.words import STATES, amount_in_words, bytes_in_words, job_title, seconds_in_words, took_in_words
 
 _CELLS = 24
 _QUIET_SECONDS = 30.0
 _COLOURS = {JobState.FAILED: "#c0392b", JobState.DISMISSED: "#7f8c8d", JobState.SUCCESSFUL: "#1e8449"}
-_WORDS = {
-    JobState.ACCEPTED: "waiting",
-    JobState.RUNNING: "running",
-    JobState.SUCCESSFUL: "complete",
-    JobState.FAILED: "failed",
-    JobState.DISMISSED: "canceled",
-}
 
 
-def seconds_in_words(seconds: float) -> str:
-    """`8 s`, `2 min 5 s`, `1 h 3 min`: two units at most, never a fraction a person cannot use."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
-    return f"{whole // 3600} h" + (f" {whole % 3600 // 60} min" if whole % 3600 // 60 else "")
-
-
-def bytes_in_words(size: int) -> str:
-    """`512 bytes`, `1.4 MB`: powers of ten, one decimal."""
-    if size < 1000:
-        return f"{size} bytes"
-    value, units = float(size), iter(("kB", "MB", "GB", "TB"))
-    unit = ""
-    while value >= 1000 and (following := next(units, None)):
-        value, unit = value / 1000, following
-    return f"{value:.1f} {unit}"
+def title(status: JobStatus) -> str:
+    return job_title(status.kind, status.type, status.parameters)
 
 
 def amount(status: JobStatus) -> str:
     """`520,000 of 1,000,000 rows`, or an empty string while the total is unknown."""
-    if status.total is None:
-        return ""
-    if status.unit == "bytes":
-        return f"{bytes_in_words(status.done)} of {bytes_in_words(status.total)}"
-    return f"{status.done:,} of {status.total:,} {status.unit}"
+    return amount_in_words(status.done, status.total, status.unit)
 
 
 def took(status: JobStatus) -> float | None:
@@ -76,7 +49,7 @@ def details(status: JobStatus) -> str:
     if status.state is JobState.ACCEPTED:
         ahead = status.queue_position
         reason = status.queue_reason or (f"{ahead} ahead in the queue" if ahead else "next in the queue")
-        said = [reason.rstrip(".")]
+        said = [reason[:1].lower() + reason[1:].rstrip(".")]
     else:
         said = [each for each in (status.phase, amount(status)) if each]
     if status.eta is not None:
@@ -85,16 +58,19 @@ def details(status: JobStatus) -> str:
 
 
 def _outcome(status: JobStatus) -> list[str]:
+    """An import leaves rows in a dataset, and a receipt that nobody counts; a report leaves a file."""
     said = []
-    if status.total is not None and status.unit == "rows":
-        said.append(f"{status.total:,} rows read")
-    if status.result:
-        rows = "" if status.result.rows is None else f"{status.result.rows:,} rows, "
-        said.append(f"result {rows}{bytes_in_words(status.result.bytes)}")
+    rows = None if status.result is None else status.result.rows
+    if status.kind == "import":
+        said += [] if rows is None else [f"{rows:,} rows loaded"]
+    else:
+        if status.total is not None and status.unit == "rows":
+            said.append(f"{status.total:,} rows read")
+        if status.result:
+            counted = "" if rows is None else f"{rows:,} rows, "
+            said.append(f"result {counted}{bytes_in_words(status.result.bytes)}")
     seconds = took(status)
-    if seconds is not None:
-        said.append(f"{seconds:.1f} s" if seconds < 60 else seconds_in_words(seconds))
-    return said
+    return said if seconds is None else [*said, took_in_words(seconds)]
 
 
 def line(status: JobStatus) -> str:
@@ -102,7 +78,7 @@ def line(status: JobStatus) -> str:
     filled = percent(status) * _CELLS // 100
     bar = "█" * filled + "░" * (_CELLS - filled)
     said = details(status)
-    return f"{status.type} {bar} {percent(status):3d} % {_WORDS[status.state]}" + (
+    return f"{title(status)} {bar} {percent(status):3d} % {STATES[status.state]}" + (
         f": {said}" if said else ""
     )
 
@@ -117,10 +93,10 @@ def card(status: JobStatus) -> str:
     return (
         '<div style="max-width: 46em; padding: .5em .8em; border: 1px solid; border-radius: 6px; '
         f'border-color: {colour}; font-family: sans-serif;">'
-        f"<div><b>{escape(status.type)}</b> {_WORDS[status.state]} "
+        f"<div><b>{escape(title(status))}</b> {STATES[status.state]} "
         f'<code style="float: right; opacity: .7;">{escape(status.id)}</code></div>'
         f'<progress max="100" value="{percent(status)}" style="width: 100%; accent-color: {colour};" '
-        f'aria-label="{escape(status.type)}">{percent(status)} %</progress>'
+        f'aria-label="{escape(title(status))}">{percent(status)} %</progress>'
         f"<div>{percent(status)} % · {escape(details(status))}</div></div>"
     )
 
@@ -162,14 +138,16 @@ class NotebookScreen:
 
 
 class TerminalScreen:
-    """One line, redrawn."""
+    """One line, redrawn; the last state is written out in full."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
     def draw(self, status: JobStatus) -> None:
         width = shutil.get_terminal_size().columns - 1
-        self._out.write("\r" + line(status)[:width].ljust(width))
+        said = line(status)
+        # how it ended is said in full, and wraps; what changes must stay on one line
+        self._out.write("\r" + (said if status.ended else said[:width]).ljust(width))
         self._out.flush()
 
     def end(self) -> None:

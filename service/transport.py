@@ -39,7 +39,9 @@ class Rejected(HaulierError):
         self.status = status
         self.problem = dict(problem)
         self.code = str(problem.get("code", "rejected"))
-        faults = [f"{e.get('pointer') or '/'}: {e.get('detail')}" for e in problem.get("errors") or ()]
+        faults = [
+            ": ".join(filter(None, (e.get("pointer"), e.get("detail")))) for e in problem.get("errors") or ()
+        ]
         said = str(problem.get("detail") or problem.get("title") or f"The service answered {status}.")
         if len(faults) > 1:
             said = "\n  ".join([f"The request has {len(faults)} faults.", *faults])
@@ -69,7 +71,7 @@ class StillRunning(HaulierError, TimeoutError):
 
     def __init__(self, job_id: str, seconds: float) -> None:
         self.job_id = job_id
-        super().__init__(f"Job {job_id} has not ended after {seconds:g} seconds; it goes on.")
+        super().__init__(f"Job {job_id} has not ended after {seconds:g} s; it goes on.")
 
 
 class BadDownload(HaulierError):

@@ -17,7 +17,7 @@ from typing import IO, Any
 from urllib.parse import quote, urlencode
 
 import urllib3
-from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.exceptions import HTTPError, LocationParseError, NameResolutionError
 
 from pipelines.plan import Json
 from service.transport import (
@@ -90,17 +90,22 @@ class HttpTransport:
         return status
 
     def jobs(self, *, state: str | None, kind: str | None, limit: int) -> list[JobStatus]:
-        found: list[JobStatus] = []
+        page = self.jobs_document(state=state, kind=kind, limit=limit)
+        return [JobStatus.from_document(each) for each in page["jobs"]]
+
+    def jobs_document(self, *, state: str | None, kind: str | None, limit: int) -> Json:
+        """The jobs as the wire lists them, over as many pages as `limit` asks for."""
+        found: list[Json] = []
         cursor: str | None = None
         while len(found) < limit:
             wanted = {"status": state, "kind": kind, "limit": min(limit - len(found), 100), "cursor": cursor}
             query = urlencode({name: value for name, value in wanted.items() if value is not None})
             page = self.document(f"/api/jobs?{query}")
-            found += [JobStatus.from_document(each) for each in page["jobs"]]
+            found += page["jobs"]
             cursor = page.get("cursor")
             if not cursor or not page["jobs"]:
                 break
-        return found
+        return {"jobs": found, "cursor": cursor}
 
     def datasets(self) -> list[DatasetInfo]:
         return [DatasetInfo.from_document(each) for each in self.document("/api/datasets")["datasets"]]
@@ -218,6 +223,8 @@ class HttpTransport:
         raise Rejected(answer.status, problem)
 
     def _unreachable(self, error: Exception) -> Unreachable:
+        if isinstance(error, NameResolutionError):
+            return Unreachable(f"{self.address} has a host that is not known; check its name.")
         refused = "refused" in str(error)
         why = "refused the connection" if refused else f"does not answer ({type(error).__name__})"
         return Unreachable(f"{self.address} {why}; start it with `haulier serve` or give another address.")

@@ -47,7 +47,8 @@ def check(notebook: nbformat.NotebookNode) -> None:
     lines = outputs(notebook, "text/plain")
     cards = outputs(notebook, "text/html")
     done = [line for line in lines if "100 % complete" in line]
-    assert [line.split()[0] for line in done] == ["csv", "yearly-sales", "aggregate"]
+    titles = [line.partition(" █")[0] for line in done]
+    assert titles == ["import into sample-sales", "yearly-sales", "aggregate"]
     assert all("█" * 24 in line for line in done)
     assert sum('<progress max="100" value="100"' in card and "100 % ·" in card for card in cards) == 3
     assert "True" in lines, "the cell that compares the report with pandas on the file"

@@ -68,13 +68,21 @@ def test_output_saves_the_result(
     assert capsys.readouterr().out == ""
 
 
+def test_a_folder_that_is_not_there_is_one_line(
+    run: Run, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.then(200, done(CSV, "text/csv")).then(200, CSV)
+    assert run("download", JOB, "--output", str(tmp_path / "nowhere" / "out.csv")) == 1
+    assert capsys.readouterr().err == f"haulier: {tmp_path}/nowhere: there is no such folder.\n"
+
+
 def test_json_prints_the_wire_body(run: Run, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
     script.then(200, document(progress=40))
     assert run("status", JOB, "--json") == 0
     assert json.loads(capsys.readouterr().out) == document(progress=40)
     script.then(200, {"jobs": [document()], "cursor": None})
     assert run("list", "--json", "--status", "running") == 0
-    assert json.loads(capsys.readouterr().out) == {"jobs": [document()]}
+    assert json.loads(capsys.readouterr().out) == {"jobs": [document()], "cursor": None}
     assert script.paths[-1] == "GET /api/jobs?status=running&limit=20"
 
 
@@ -82,8 +90,20 @@ def test_lists_are_tables(run: Run, script: Script, capsys: pytest.CaptureFixtur
     script.then(200, {"jobs": [document(progress=40)], "cursor": None})
     assert run("list") == 0
     head, row = capsys.readouterr().out.splitlines()
-    assert head.split() == ["ID", "KIND", "TYPE", "STATUS", "DONE", "DETAILS"]
-    assert row.split()[:6] == [JOB, "report", "yearly-sales", "running", "40", "%"]
+    assert head.split() == ["ID", "JOB", "STATUS", "DONE", "DETAILS"]
+    assert row.split()[:5] == [JOB, "yearly-sales", "running", "40", "%"]
+
+
+def test_an_empty_list_says_so_and_prints_no_table(
+    run: Run, script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.then(200, {"jobs": [], "cursor": None}).then(200, {"datasets": []})
+    assert run("list", "--status", "canceled") == 0
+    assert script.paths[-1] == "GET /api/jobs?status=dismissed&limit=20"
+    assert run("datasets") == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no such jobs" in err and "haulier import FILE" in err
 
 
 @pytest.mark.parametrize(
@@ -132,8 +152,10 @@ def test_a_refused_request_is_a_usage_error_that_names_every_fault(
         (["report", "aggregate", 'by=["region"'], "begins like JSON"),
         (["report", "aggregate", "measures=@/no/such.json"], "cannot be read"),
         (["import", "/no/such.csv", "--dataset", "x"], "does not exist"),
+        (["import", __file__, "--dataset", "x", "-p", "mode=append"], "no import option for -p"),
         (["status", JOB, "--server", "localhost:80"], "write --server http://host:port"),
         (["report"], "Missing argument"),
+        (["list", "--status", "done"], "give one of waiting, running, complete, failed, canceled"),
         (["reprot"], "No such command"),
     ],
 )

@@ -31,7 +31,7 @@ from service.client import (
     Unreachable,
     connect,
 )
-from service.progress_bar import card, line
+from service.progress_bar import TerminalScreen, card, line
 from service.transport import JobStatus
 from tests.service.scripted import JOB, Answer, Script, accepted, document, done, serve
 
@@ -86,6 +86,16 @@ def test_an_aggregate_leaves_out_what_was_not_asked(script: Script, hauler: Haul
         "format": "parquet",
     }
     assert script.requests[0][2]["Idempotency-Key"] == "q3"
+
+
+def test_an_order_may_be_spelled_as_on_the_wire_but_not_twice(script: Script, hauler: Hauler) -> None:
+    accepted(script)
+    order: list[dict[str, Any]] = [{"column": "count", "descending": True}]
+    hauler.aggregate("sales", measures=[{"op": "count"}], orderBy=order)
+    assert json.loads(script.requests[0][3])["parameters"]["orderBy"] == order
+    with pytest.raises(TypeError, match="order_by and orderBy"):
+        hauler.aggregate("sales", measures=[{"op": "count"}], orderBy=order, order_by=order)
+    assert len(script.requests) == 2, "nothing was sent"
 
 
 def test_an_import_sends_the_file_itself(script: Script, hauler: Hauler, tmp_path: Path) -> None:
@@ -300,6 +310,27 @@ def test_progress_in_a_log_is_a_line_each_tenth(script: Script, hauler: Hauler) 
     assert [each.split("%")[0].split()[-1] for each in lines] == ["3", "31", "77", "100"]
     assert "running: reading, 310 of 1,000 rows, about 7 s left" in lines[1]
     assert lines[-1].endswith("complete: 9 rows read, result 2 rows, 5 bytes, 2.5 s")
+
+
+def test_an_import_is_called_after_its_dataset_and_counts_its_rows() -> None:
+    parameters = {"dataset": "orders", "source": "orders.csv"}
+    status = JobStatus.from_document(done(b"{}", kind="import", type="csv", parameters=parameters))
+    assert line(status).startswith("import into orders ")
+    assert line(status).endswith("100 % complete: 2 rows loaded, 2.5 s")
+
+
+def test_a_terminal_cuts_what_changes_and_says_the_end_in_full() -> None:
+    out = io.StringIO()
+    detail = "Line 7 has three fields where five are expected; correct the line and import the file again."
+    running = JobStatus.from_document(document(phase="x" * 200))
+    failed = JobStatus.from_document(document("failed", error={"code": "bad-input", "detail": detail}))
+    screen = TerminalScreen(out)
+    screen.draw(running)
+    screen.draw(failed)
+    screen.end()
+    first, last = out.getvalue().split("\r")[1:]
+    assert len(first) < 200
+    assert last.rstrip().endswith(detail)
 
 
 def test_the_card_shows_hostile_text_as_text() -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,29 @@ def test_refusals_name_every_fault_as_over_http(hauler: Hauler) -> None:
     assert missing.value.status == 404
     with pytest.raises(Rejected, match="such"):
         hauler.jobs(status="such")
+
+
+@pytest.mark.parametrize(
+    ("asked", "pointer"),
+    [
+        ({"measures": ["count"]}, "/parameters/measures/0"),
+        ({"measures": {"op": "cuont"}}, "/parameters/measures/0/op"),
+        ({"measures": {"op": "count"}, "order_by": "count"}, "/parameters/orderBy/0"),
+    ],
+)
+def test_a_list_of_nothing_but_faults_is_refused(hauler: Hauler, asked: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        hauler.aggregate("sales", **asked)
+    assert [each["pointer"] for each in caught.value.problem["errors"]] == [pointer]
+
+
+def test_one_entry_may_stand_without_its_list(hauler: Hauler) -> None:
+    job = hauler.aggregate("sales", measures={"op": "count"}, by="category", orderBy={"column": "category"})
+    assert job.result(timeout=60).to_dict("list") == {"category": ["a", "b"], "count": [1, 1]}
+
+
+def test_jobs_are_found_by_the_words_people_read(hauler: Hauler) -> None:
+    assert hauler.jobs(status="complete") and not hauler.jobs(status="canceled")
 
 
 def test_the_same_key_is_the_same_job(hauler: Hauler) -> None:
