@@ -6,6 +6,7 @@ JSON is parsed here and not by the framework, so that every refusal says where a
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -58,7 +59,7 @@ def as_object(text: bytes | str, name: str, pointer: str) -> Json:
     """JSON text of a client as an object."""
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
-        value = json.loads(decoded, object_pairs_hook=_members, parse_constant=_constant)
+        value = json.loads(decoded, object_pairs_hook=_members, parse_constant=_constant, parse_float=_float)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise Refused("malformed-json", f"{name} is not JSON: {error.msg} at {where}.") from None
@@ -129,6 +130,14 @@ def _members(pairs: list[tuple[str, Any]]) -> Json:
 
 def _constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON number")
+
+
+def _float(text: str) -> float:
+    """An infinite one could never be written as JSON again."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
 
 
 def _strings(value: Any) -> Iterator[str]:
