@@ -43,6 +43,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "job-canceled": (409, "No result", "The job was canceled; submit it again."),
     "not-cancelable": (409, "Not cancelable", "The job has ended already."),
     "gone": (410, "Gone", "The result was removed; submit the job again."),
+    "length-required": (411, "Length required", "Send the file with Content-Length, or in a form."),
     "too-large": (413, "Too large", "Send less, or a file as an upload."),
     "unsupported-media-type": (415, "Unsupported media type", "Send one of the content types named."),
     "range-not-satisfiable": (416, "Range not satisfiable", "Ask for bytes that the file has."),

@@ -117,6 +117,9 @@ def _submit(dataset: Any, source: Upload | Any, options: Json | None) -> Respons
 def _raw() -> tuple[str, Upload, Json | None]:
     """The body is the file. What is wrong with the rest is said before a byte of it is read."""
     faults = []
+    if request.mimetype == "multipart/form-data":
+        said = "A form takes no query parameters; send dataset and options as its fields, or the file alone."
+        raise InvalidRequest([Fault("", said)])
     for given in request.args:
         if given not in _RAW:
             faults.append(Fault("", f"There is no query parameter {given!r} here{nearest(given, _RAW)}"))

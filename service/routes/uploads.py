@@ -42,7 +42,13 @@ class Form:
 
 
 def raw_upload(store: Store, name: str) -> Upload:
-    """The whole body as a file."""
+    """The whole body as a file. In chunks its end is known to the server alone, which tells us of none."""
+    if request.content_length is None and "Transfer-Encoding" in request.headers:
+        raise Refused(
+            "length-required",
+            "The length of the file is not announced, so nobody could tell if it came whole; send it with "
+            "Content-Length, or as multipart/form-data.",
+        )
     with _folder(store) as key:
         source = _Counted()
         with store.put(key) as sink:
