@@ -22,31 +22,59 @@ from typing import Any
 import psycopg
 
 
+class Postgres:
+    """A server of our own in a folder of its own; `folder` is where its socket is, as libpq wants it."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="haulier-pg-", dir="/tmp"))  # a socket's path must be short
+        self.folder = str(self._folder)
+        self._server: subprocess.Popen[bytes] | None = None
+        self._who = _other_user(self._folder)
+        self._programs = _programs(self._folder, self._who)
+        initdb = [self._programs / "initdb", "-D", self._folder / "data", "-U", "haulier", "--auth=trust"]
+        subprocess.run(
+            [*initdb, "--encoding=UTF8", "--locale=C", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd=self._folder,
+            **self._who,
+        )
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        log = self._folder / "log"
+        options = ["-k", self._folder, "-h", "", "-c", "max_connections=300", "-c", "fsync=off"]
+        with log.open("ab") as output:
+            self._server = subprocess.Popen(
+                [self._programs / "postgres", "-D", self._folder / "data", *options],
+                stdout=output,
+                stderr=output,
+                cwd=self._folder,
+                **self._who,
+            )
+        _wait_until_up(self._folder, self._server, log)
+
+    def stop(self, how: int = signal.SIGINT) -> None:
+        """SIGINT ends the sessions; SIGQUIT is the immediate stop, after which the next start recovers."""
+        if self._server is not None:
+            self._server.send_signal(how)
+            self._server.wait(30)
+            self._server = None
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """The folder of the socket of a fresh server, which ends with the block."""
-    folder = Path(tempfile.mkdtemp(prefix="haulier-pg-", dir="/tmp"))  # a socket's path must be short
-    who = _other_user(folder)
+    server = Postgres()
     try:
-        programs = _programs(folder, who)
-        data, log = folder / "data", folder / "log"
-        initdb = [programs / "initdb", "-D", data, "-U", "haulier", "--auth=trust", "--encoding=UTF8"]
-        subprocess.run(
-            [*initdb, "--locale=C", "--no-sync"], check=True, capture_output=True, cwd=folder, **who
-        )
-        options = ["-k", folder, "-h", "", "-c", "max_connections=300", "-c", "fsync=off"]
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                [programs / "postgres", "-D", data, *options], stdout=output, stderr=output, cwd=folder, **who
-            )
-        try:
-            _wait_until_up(folder, server, log)
-            yield str(folder)
-        finally:
-            server.send_signal(signal.SIGINT)  # fast shutdown: ends the sessions
-            server.wait(30)
+        server.start()
+        yield server.folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        server.remove()
 
 
 def execute(folder: str, statement: str) -> None:
