@@ -95,6 +95,13 @@ class House:
     def files(self) -> list[str]:
         return stored(Path(self.engine.settings.store_url))
 
+    def lose_database(self) -> None:
+        """From now on nobody can open it."""
+        self.engine.tracker.close()
+        for path in self.engine.settings.home.glob("haulier.sqlite*"):
+            path.unlink()
+        (self.engine.settings.home / "haulier.sqlite").mkdir()
+
     @contextmanager
     def dispatching(self) -> Iterator[None]:
         """Jobs run by themselves meanwhile."""
