@@ -20,6 +20,7 @@ class Request:
 
     `spec` is the normalised form the workers get (dataset version pinned, defaults filled in); `parameters`
     is what the client wrote. `size` is the work to expect in `unit` ("rows", "bytes"): it feeds the ETA.
+    `equal` is the same for two requests only if their results have the same bytes (None: never shared).
     """
 
     type: str
@@ -27,6 +28,7 @@ class Request:
     spec: Json
     size: int
     unit: str
+    equal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Plan:
     `run_part(context, spec, payload) -> partial`, `combine(context, spec, [partial, ...]) -> partial`,
     `finish(context, spec, [partial, ...]) -> Json` (the outcome that `publish` takes).
     `combine` must be associative and gets its partials in part order; without it `finish` gets one partial
-    a part.
+    a part. Partials are kept under `keep`: plans with the same one have the same parts, part for part.
     """
 
     spec: Json
@@ -55,6 +57,7 @@ class Plan:
     finish: str
     combine: str | None = None
     fan_in: int = 8
+    keep: str | None = None
 
     @property
     def total(self) -> int:

@@ -21,13 +21,14 @@ class Pipeline:
 
     `parse(payload, catalog)` runs in the web process and raises InvalidRequest with every fault. `plan` names
     an entry that runs on a worker: `(context, spec, None) -> Plan.to_json()`. `publish(store, job_id, epoch,
-    spec, outcome)` and `discard(store, job_id, epoch, spec)` run in the dispatcher and may be repeated.
+    spec, outcome)` and `discard(store, job_id, spec)` run in the dispatcher and may be repeated, by another
+    dispatcher and late too; `discard` removes what every run of a job that ended without a result has left.
     """
 
     parse: Callable[[Json, Catalog], Request]
     plan: str
     publish: Callable[[Store, str, int, Json, Json], Artifact]
-    discard: Callable[[Store, str, int, Json], None]
+    discard: Callable[[Store, str, Json], None]
 
 
 PIPELINES: dict[str, Pipeline] = {

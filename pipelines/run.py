@@ -41,12 +41,12 @@ class Context:
 
     @property
     def scratch(self) -> str:
-        """Store key prefix for what this attempt writes before it is published."""
-        return f"scratch/{self.job_id}-{self.epoch}"
+        """Store key prefix for what this run writes before it is published."""
+        return f"scratch/{self.job_id}/{self.epoch}"
 
     @property
     def results(self) -> str:
-        """Store key prefix for this attempt's artifacts."""
+        """Store key prefix for this run's artifacts."""
         return f"results/{self.job_id}/{self.epoch}"
 
     def progress(self, done: int) -> None:

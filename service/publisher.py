@@ -48,7 +48,7 @@ class Publisher:
         return future
 
     def discard(self, job: Job) -> None:
-        """Remove what this epoch of a job left: now, and once more when no part of it can write any more."""
+        """Remove what any run of a job left: now, and once more when no part of it can write any more."""
         self._later(job)
         self._litter.append((self._clock() + _STRAGGLER, job))
 
@@ -73,6 +73,6 @@ class Publisher:
 
     def _remove(self, job: Job) -> None:
         try:
-            self._pipelines()[job.kind].discard(self._store, job.id, job.epoch, job.spec)
+            self._pipelines()[job.kind].discard(self._store, job.id, job.spec)
         except Exception:
             log.exception("could not remove what a run left", job_id=job.id, epoch=job.epoch)

@@ -66,13 +66,13 @@ def finish(context: Context, spec: Json, partials: list[list[int]]) -> Json:
 
 def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) -> Artifact:
     _fail(spec.get("fail_publish"))
-    store.delete(f"scratch/{job_id}-{epoch}")
+    store.delete(f"scratch/{job_id}")
     return Artifact.from_json(outcome)
 
 
-def discard(store: Store, job_id: str, epoch: int, spec: Json) -> None:
-    store.delete(f"scratch/{job_id}-{epoch}")
-    store.delete(f"results/{job_id}/{epoch}")
+def discard(store: Store, job_id: str, spec: Json) -> None:
+    store.delete(f"scratch/{job_id}")
+    store.delete(f"results/{job_id}")
 
 
 def pipelines() -> dict[str, Pipeline]:

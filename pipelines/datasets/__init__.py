@@ -5,7 +5,7 @@
 """
 
 from pipelines.datasets.catalog import Catalog
-from pipelines.datasets.commit import Commit, Mode, commit_fragments, committed_epoch
+from pipelines.datasets.commit import Commit, Mode, commit_fragments, committed_version
 from pipelines.datasets.layout import ROW_GROUP_ROWS, write_fragment
 from pipelines.datasets.model import (
     Column,
@@ -30,7 +30,7 @@ __all__ = [
     "arrow_type",
     "column_type",
     "commit_fragments",
-    "committed_epoch",
+    "committed_version",
     "dataset_key",
     "find_time_column",
     "is_dataset_name",

@@ -22,7 +22,7 @@ from pipelines.datasets.reader import read_row_groups, row_group_rows
 from pipelines.errors import UnknownDataset, nearest
 from pipelines.store import Store
 
-# what imports write: <job>-<epoch>-<part>[-<piece>].parquet; its row groups follow from its rows
+# what imports write: <job>-<part>-<piece>-<epoch>.parquet; its row groups follow from its rows
 _OURS = re.compile(r"[0-9a-z]+-\d+-\d+(-\d+)?\.parquet")
 
 

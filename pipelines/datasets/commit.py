@@ -67,10 +67,12 @@ def open_table(store: Store, name: str, version: int | None = None) -> DeltaTabl
         return None
 
 
-def committed_epoch(store: Store, name: str, job_id: str) -> int | None:
-    """The epoch in which a job published into a dataset, None when it has not."""
+def committed_version(store: Store, name: str, job_id: str) -> int | None:
+    """The version of a dataset that a job made, None when it has made none."""
     table = open_table(store, name)
-    return None if table is None else table.transaction_version(job_id)
+    if table is None or table.transaction_version(job_id) is None:
+        return None
+    return version_of(table, job_id)
 
 
 def commit_fragments(store: Store, commit: Commit, fragments: Sequence[Fragment]) -> int:

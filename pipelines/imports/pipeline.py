@@ -11,12 +11,13 @@ import json
 from typing import Any
 
 from pipelines.datasets import (
+    Catalog,
     Column,
     Commit,
     Fragment,
     Mode,
     commit_fragments,
-    committed_epoch,
+    committed_version,
     dataset_key,
     find_time_column,
     write_fragment,
@@ -69,11 +70,12 @@ def make_plan(context: Context, spec: Json, _: None) -> Json:
 def read_part(context: Context, spec: Json, payload: Json) -> Json:
     """Read one part and write its rows as fragments, seen by nobody yet."""
     Source.of(context.store, spec).check(spec["stamp"])
-    prefix = f"{_prefix(spec['dataset'], context.job_id, context.epoch)}{payload['n']}"
+    prefix = f"{dataset_key(spec['dataset'])}/{context.job_id}-{payload['n']}"
     fragments = []
     for piece, table in enumerate(FORMATS[spec["format"]].read(context, spec, payload)):
         context.check()
-        key = f"{prefix}-{piece}.parquet" if piece else f"{prefix}.parquet"
+        # the order of names is that of rows, whichever run wrote them, so the run comes last
+        key = f"{prefix}-{piece}-{context.epoch}.parquet"
         fragments.append(write_fragment(context.store, key, table, spec["time"]).to_json())
     return {"fragments": fragments}
 
@@ -95,13 +97,14 @@ def finish(context: Context, spec: Json, partials: list[Json]) -> Json:
     key = f"{context.scratch}/import.json"
     with context.store.put(key) as sink:
         sink.write(json.dumps(manifest).encode())
-    return {"manifest": key, "rows": rows}
+    return {"manifest": key, "receipt": f"{context.results}/receipt.json", "rows": rows}
 
 
 def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) -> Artifact:
     """Commit the version and write the receipt. Repeating it, even as a later epoch, changes nothing."""
-    key = f"results/{job_id}/{epoch}/receipt.json"
+    key = str(outcome["receipt"])
     if store.exists(key):
+        _tidy(store, spec["dataset"], job_id)  # who wrote it may have died before it came to that
         return _artifact(store, key)
     with store.open(outcome["manifest"]) as file:
         manifest = json.load(file)
@@ -118,31 +121,28 @@ def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) ->
     version = commit_fragments(store, commit, [Fragment.from_json(each) for each in manifest["fragments"]])
     with store.put(key) as sink:
         sink.write(json.dumps({**receipt, "version": version}, indent=2, ensure_ascii=False).encode())
-    discard_fragments(store, job_id, epoch, manifest["dataset"])
-    store.delete(f"scratch/{job_id}-{epoch}")
+    _tidy(store, spec["dataset"], job_id)
     return _artifact(store, key)
 
 
-def discard(store: Store, job_id: str, epoch: int, spec: Json) -> None:
-    """Remove what an epoch left: its scratch, and its fragments unless they were published after all."""
-    discard_fragments(store, job_id, epoch, spec["dataset"])
-    store.delete(f"scratch/{job_id}-{epoch}")
-    if committed_epoch(store, spec["dataset"], job_id) != epoch:
-        store.delete(f"results/{job_id}/{epoch}")
+def discard(store: Store, job_id: str, spec: Json) -> None:
+    """Remove what any run left: scratch, kept partials, and fragments that no version is made of."""
+    _tidy(store, spec["dataset"], job_id)
+    if committed_version(store, spec["dataset"], job_id) is None:
+        store.delete(f"results/{job_id}")
 
 
-def discard_fragments(store: Store, job_id: str, epoch: int, dataset: str) -> None:
-    """Delete the fragments of an epoch (half-written ones too) that is not the one that published."""
-    if committed_epoch(store, dataset, job_id) == epoch:
-        return
-    prefix = _prefix(dataset, job_id, epoch)
+def _tidy(store: Store, dataset: str, job_id: str) -> None:
+    """Delete all that a job wrote (half-written files too) but for what its version is made of."""
+    version = committed_version(store, dataset, job_id)
+    committed = Catalog(store).fragments(dataset, version) if version is not None else ()
+    keep = {fragment.path for fragment in committed}
+    prefix = f"{dataset_key(dataset)}/{job_id}-"
     for stat in list(store.list(dataset_key(dataset))):
-        if stat.key.startswith(prefix):
+        if stat.key.startswith(prefix) and stat.key not in keep:
             store.delete(stat.key)
-
-
-def _prefix(dataset: str, job_id: str, epoch: int) -> str:
-    return f"{dataset_key(dataset)}/{job_id}-{epoch}-"
+    store.delete(f"scratch/{job_id}")
+    store.delete(f"kept/{job_id}")
 
 
 def _receipt(spec: Json, fragments: list[Json], rows: int) -> Json:

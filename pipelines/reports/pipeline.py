@@ -92,10 +92,10 @@ def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) ->
     return Artifact.from_json(outcome)
 
 
-def discard(store: Store, job_id: str, epoch: int, spec: Json) -> None:
-    """Remove what an attempt left."""
-    store.delete(f"results/{job_id}/{epoch}")
-    store.delete(f"scratch/{job_id}-{epoch}")
+def discard(store: Store, job_id: str, spec: Json) -> None:
+    """Remove what any run left; partials that are kept may serve an equal question."""
+    store.delete(f"results/{job_id}")
+    store.delete(f"scratch/{job_id}")
 
 
 def _choice(

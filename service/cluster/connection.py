@@ -31,6 +31,7 @@ class Connection:
         self._on_event, self._on_connect = on_event, on_connect
         self._lock = threading.Lock()
         self._client: Any = None
+        self._identity: str | None = None
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
@@ -44,6 +45,12 @@ class Connection:
             self.drop()
         self._connect()
         return None
+
+    def identity(self) -> str | None:
+        """The id of the scheduler process we are connected to, None while we are not."""
+        with self._lock:
+            alive = self._client is not None and self._client.status == "running"
+            return self._identity if alive else None
 
     def drop(self) -> None:
         """Throw the Client away; the next `client()` begins to make a new one."""
@@ -81,7 +88,7 @@ class Connection:
                 continue
             client.subscribe_topic(TOPIC, self._on_event)
             with self._lock:
-                self._client = client
+                self._client, self._identity = client, str(client.scheduler_info(n_workers=0)["id"])
             self._on_connect()
             return
 

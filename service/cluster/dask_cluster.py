@@ -59,6 +59,9 @@ class DaskCluster:
     def ready(self) -> bool:
         return self._connection.client() is not None
 
+    def identity(self) -> str | None:
+        return self._connection.identity()
+
     def workers(self) -> int:
         return self._workers
 
@@ -93,6 +96,12 @@ class DaskCluster:
         with contextlib.suppress(*_infrastructure()):
             client.cancel([run.future], force=True)
         self._unpublish(client, run)
+
+    def let_go(self, key: RunKey) -> None:
+        run, client = self._runs.pop(key, None), self._connection.client()
+        if run is not None and run.published is not None and client is not None:
+            # our future must last until the scheduler has published it, else the run ends with it
+            self._later(client, _hold(run.future, run.published))
 
     def forget(self, key: RunKey) -> None:
         run, client = self._runs.pop(key, None), self._connection.client()
@@ -215,6 +224,11 @@ def _read(run: _Run, answer: list[list[int]]) -> None:
 async def _quiet(coroutine: Any) -> None:
     with contextlib.suppress(*_infrastructure()):
         await coroutine
+
+
+async def _hold(future: Any, until: concurrent.futures.Future[Any]) -> None:
+    await asyncio.wrap_future(until)
+    del future
 
 
 async def _after(first: concurrent.futures.Future[Any], client: Any, name: str) -> None:

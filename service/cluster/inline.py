@@ -32,6 +32,7 @@ class InlineCluster:
     def __init__(self, store_url: str) -> None:
         self._store_url = store_url
         self._runs: dict[RunKey, _Run] = {}
+        self._left: dict[RunKey, _Run] = {}
         self.up = True
         self.started: list[tuple[RunKey, Stage]] = []
         self.canceled: list[RunKey] = []
@@ -42,6 +43,9 @@ class InlineCluster:
     def ready(self) -> bool:
         return self.up
 
+    def identity(self) -> str | None:
+        return f"inline-{id(self):x}" if self.up else None
+
     def workers(self) -> int:
         return int(self.up)
 
@@ -50,6 +54,9 @@ class InlineCluster:
         self._begin(key, Stage.PLAN, meter, self._planning(key, entry, spec))
 
     def start(self, key: RunKey, kind: str, plan: Plan, priority: Priority) -> None:
+        if (left := self._left.pop(key, None)) is not None:
+            self._runs[key] = left
+            return
         meter = Meter(kind, plan)
         self._begin(key, Stage.WORK, meter, self._working(key, plan, meter))
 
@@ -62,6 +69,11 @@ class InlineCluster:
     def cancel(self, key: RunKey) -> None:
         self.canceled.append(key)
         self._runs.pop(key, None)
+
+    def let_go(self, key: RunKey) -> None:
+        """What is left of it goes on as a run that somebody else began; `start` joins it again."""
+        if (run := self._runs.pop(key, None)) is not None and run.stage is Stage.WORK:
+            self._left[key] = run
 
     def forget(self, key: RunKey) -> None:
         self._runs.pop(key, None)

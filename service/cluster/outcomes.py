@@ -18,7 +18,8 @@ from service.model import JobError, Priority
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """One lease of one job. A key is never used twice: a repeated run has a higher epoch."""
+    """One run of one job: `epoch` is that in which it was begun. A repeated run has a higher one; whoever
+    goes on with a run that another began uses the same."""
 
     job_id: str
     epoch: int
@@ -48,9 +49,11 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """Workers died under the run: perhaps its fault, a few times may be tried."""
+    """Workers died under the run: perhaps its fault, a few times may be tried. `memory`: they were stopped
+    because they used too much of it."""
 
     reason: str
+    memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,16 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a run stands: units done of its plan, the phase in words, the outcome once the stage has ended."""
+    """How a run stands: units done of its plan, the phase in words, the outcome once the stage has ended.
+
+    `busy`: whether a worker computes for it now, or did when last seen; otherwise it waits for its turn.
+    """
 
     stage: Stage
     done: int
     phase: str
     outcome: Outcome | None = None
+    busy: bool = True
 
 
 class Cluster(Protocol):
@@ -89,6 +96,9 @@ class Cluster(Protocol):
     def ready(self) -> bool:
         """Whether a run started now would reach a scheduler."""
 
+    def identity(self) -> str | None:
+        """What tells this scheduler process from every other, restarted ones too; None while unconnected."""
+
     def workers(self) -> int:
         """Worker processes last seen; 0 while there is no connection."""
 
@@ -96,7 +106,10 @@ class Cluster(Protocol):
         """Start the plan stage: one task, `entry(context, spec, None)`, whose value is a Plan as JSON."""
 
     def start(self, key: RunKey, kind: str, plan: Plan, priority: Priority) -> None:
-        """Start the work stage of a run, planned before under this key or an earlier one."""
+        """Start the work stage of a run, planned before under this key or an earlier one.
+
+        A run that another client began, and that the scheduler still knows, is joined: no part runs twice.
+        """
 
     def poll(self, progress: bool = True) -> dict[RunKey, Status]:
         """Every run not yet forgotten. Without `progress` only ends are looked at, which costs nothing."""
@@ -104,8 +117,11 @@ class Cluster(Protocol):
     def cancel(self, key: RunKey) -> None:
         """Stop a run and forget it; its parts learn of it when they next check."""
 
+    def let_go(self, key: RunKey) -> None:
+        """Hands off a run that somebody else holds now: it goes on, and its results stay for the other."""
+
     def forget(self, key: RunKey) -> None:
-        """Let go of an ended or lost run and of its results."""
+        """Forget an ended or lost run; its results are dropped."""
 
     def close(self) -> None:
         """Leave the cluster; runs are dropped."""

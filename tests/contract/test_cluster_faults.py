@@ -113,7 +113,7 @@ def test_cancel_stops_the_parts_that_run(cluster: DaskCluster, tmp_path: Path) -
     key = start(cluster, parts=6, seconds=20)  # each looks every 2 s
     time.sleep(1)
     cluster.cancel(key)
-    scratch = tmp_path / "store" / "scratch" / f"{key.job_id}-1"
+    scratch = tmp_path / "store" / "scratch" / key.job_id / "1"
     until(lambda: scratch.exists() and len(list(scratch.iterdir())) == 2, 4)  # written on the way out
     started = time.monotonic()
     assert isinstance(end(cluster, start(cluster, parts=2)), Finished)

@@ -282,8 +282,8 @@ class TestAtomicity:
             b"of a worker that was killed"
         )
         assert shop.files("datasets")
-        pipeline.discard(shop.store, "j", 1, spec)
-        pipeline.discard(shop.store, "j", 1, spec)
+        pipeline.discard(shop.store, "j", spec)
+        pipeline.discard(shop.store, "j", spec)
         assert [key for prefix in ("datasets", "scratch", "results") for key in shop.files(prefix)] == []
 
     def test_discard_keeps_what_was_published_and_what_others_write(self, shop: Workshop) -> None:
@@ -291,20 +291,22 @@ class TestAtomicity:
         outcome = shop.work("j", shop.plan("j", spec))
         shop.work("j1", shop.plan("j1", spec))
         pipeline.publish(shop.store, "j", 1, spec, outcome)
-        pipeline.discard(shop.store, "j", 1, spec)
+        pipeline.discard(shop.store, "j", spec)
         assert shop.table("sales").num_rows == 1
-        assert any("j1-1-0" in key for key in shop.files("datasets"))
+        assert any("/j1-0-0-1" in key for key in shop.files("datasets"))
 
     def test_a_job_that_runs_again_publishes_once_and_tidies_up(self, shop: Workshop) -> None:
         spec = shop.spec("sales", shop.file("a\n1\n"))
         first = pipeline.publish(shop.store, "j", 1, spec, shop.work("j", shop.plan("j", spec)))
-        again = pipeline.publish(shop.store, "j", 1, spec, {"manifest": "scratch/none"})
+        again = pipeline.publish(shop.store, "j", 1, spec, {"receipt": first.path})
         assert again == first
         outcome = shop.work("j", shop.plan("j", spec, epoch=2), epoch=2)
         second = pipeline.publish(shop.store, "j", 2, spec, outcome)
         assert (second.sha256, second.rows) == (first.sha256, 1)
         assert shop.catalog.get("sales").rows == 1
-        assert not any("j-2-" in key for key in shop.files("datasets"))
+        assert [key for key in shop.files("datasets/sales") if key.endswith(".parquet")] == [
+            "datasets/sales/j-0-0-1.parquet"
+        ]
 
     def test_a_dataset_made_meanwhile_fails_the_create(self, shop: Workshop) -> None:
         spec = shop.spec("sales", shop.file("a\n1\n"))
@@ -312,7 +314,7 @@ class TestAtomicity:
         shop.load("sales", "a\n2\n")
         with pytest.raises(BadInput, match="already exists"):
             pipeline.publish(shop.store, "slow", 1, spec, outcome)
-        pipeline.discard(shop.store, "slow", 1, spec)
+        pipeline.discard(shop.store, "slow", spec)
         assert shop.table("sales")["a"].to_pylist() == [2]
 
     def test_a_file_that_changes_meanwhile_fails_the_import(self, shop: Workshop) -> None:
@@ -382,7 +384,7 @@ class TestParts:
     def test_fragments_carry_job_and_epoch(self, shop: Workshop) -> None:
         spec = shop.spec("t", shop.file("a\n1\n"))
         shop.work("j", shop.plan("j", spec, epoch=4), epoch=4)
-        assert "datasets/t/j-4-0.parquet" in shop.files("datasets")
+        assert "datasets/t/j-0-0-4.parquet" in shop.files("datasets")
 
     def test_a_canceled_job_stops(self, shop: Workshop) -> None:
         spec = shop.spec("t", shop.file("a\n1\n"))

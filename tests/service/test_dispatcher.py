@@ -235,7 +235,7 @@ def test_what_a_slow_part_writes_after_the_cancel_is_removed_too(house: House) -
     house.tracker.request_cancel(job_id)
     house.tick()
     until(lambda: house.files(job_id) == [])
-    with house.store.put(f"scratch/{job_id}-1/straggler"):
+    with house.store.put(f"scratch/{job_id}/1/straggler"):
         pass
     house.clock.now += 3
     house.tick()
