@@ -128,6 +128,11 @@ class Job:
     def ended(self) -> bool:
         return self.state in TERMINAL
 
+    @property
+    def percent(self) -> int:
+        """0 to 100, rounded down; 100 only once the job is successful: combining and publishing come last."""
+        return 100 if self.state is JobState.SUCCESSFUL else min(99, self.progress.percent)
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
