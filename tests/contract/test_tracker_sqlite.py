@@ -22,7 +22,7 @@ from sqlalchemy import Connection, event, text
 from service.errors import Unavailable
 from service.model import JobState, Priority
 from service.tracker import HomeInUse, HomeLock, Tracker, WrongSchema
-from service.tracker.database import SqliteDatabase, _warn_of_old_sqlite
+from service.tracker.sqlite import SqliteDatabase, _warn_of_old_sqlite
 from tests.contract.test_tracker import accepted, job_of, new_job
 
 
