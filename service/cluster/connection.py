@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
-
-from pipelines.run import TOPIC
 
 _RETRY = 0.2  # seconds between two attempts to connect
 
 
 class Connection:
-    """`client()` is the live Client or None. `on_event` runs on the client's event loop: it must be quick."""
+    """`client()` is the live Client or None. `topics` names who hears of which events, on the client's event
+    loop: it must be quick."""
 
     def __init__(
         self,
         address: Callable[[], str],
-        on_event: Callable[[Any], None],
+        topics: Mapping[str, Callable[[Any], None]],
         on_connect: Callable[[], None],
         *,
         timeout: float,
     ) -> None:
         self._address, self._timeout = address, timeout
-        self._on_event, self._on_connect = on_event, on_connect
+        self._topics, self._on_connect = topics, on_connect
         self._lock = threading.Lock()
         self._client: Any = None
         self._identity: str | None = None
@@ -86,9 +85,16 @@ class Connection:
             except (OSError, TimeoutError, ValueError):
                 self._closed.wait(_RETRY)
                 continue
-            client.subscribe_topic(TOPIC, self._on_event)
+            try:
+                for topic, handler in self._topics.items():
+                    client.subscribe_topic(topic, handler)
+                identity = str(client.scheduler_info(n_workers=0)["id"])
+            except Exception:  # it went again at once
+                _close(client, 1.0)
+                self._closed.wait(_RETRY)
+                continue
             with self._lock:
-                self._client, self._identity = client, str(client.scheduler_info(n_workers=0)["id"])
+                self._client, self._identity = client, identity
             self._on_connect()
             return
 

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import structlog
+
 from pipelines.plan import Json, Plan
+from pipelines.run import TOPIC
 from service.cluster import graph
 from service.cluster.connection import Connection
+from service.cluster.deaths import MEMORY_TOPIC, Deaths, suspects
 from service.cluster.meter import PLANNING, WAITING, Meter
 from service.cluster.outcomes import Finished, Lost, Outcome, RunKey, Stage, Status, classify
+from service.cluster.stopping import stop
 from service.model import Priority
 
 _PRIORITY = {Priority.INTERACTIVE: 10, Priority.BATCH: 0}
 _RPC = 3.0  # seconds a call to the scheduler may take before the connection counts as lost
 _UNKNOWN = 10.0  # seconds the scheduler may not know a run before it counts as lost
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -37,6 +44,7 @@ class _Run:
     published: Any = None
     outcome: Outcome | None = None
     known: float = 0.0  # when the scheduler last knew the final key, or was told it
+    busy: bool = False
 
 
 class DaskCluster:
@@ -51,7 +59,9 @@ class DaskCluster:
         self._abandoned: set[str] = set()  # published names lost with a connection, to be let go of
         self._wake: Callable[[], None] = lambda: None
         where = address if callable(address) else lambda: address
-        self._connection = Connection(where, self._events.append, lambda: self._wake(), timeout=timeout)
+        self._deaths = Deaths()
+        topics = {TOPIC: self._events.append, MEMORY_TOPIC: self._deaths.heard}
+        self._connection = Connection(where, topics, lambda: self._wake(), timeout=timeout)
 
     def notify(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -83,7 +93,7 @@ class DaskCluster:
             self._lose_all("the connection to the scheduler was lost")
         for key, run in self._runs.items():
             if run.outcome is None:
-                run.outcome = self._outcome(key, run)
+                run.outcome = self._outcome(key, run, client)
         if progress and client is not None:
             self._count(client)
         return {key: self._status(run) for key, run in self._runs.items()}
@@ -92,9 +102,7 @@ class DaskCluster:
         run, client = self._runs.pop(key, None), self._connection.client()
         if run is None or run.future is None or client is None:
             return
-        # force: the published name wants the key too
-        with contextlib.suppress(*_infrastructure()):
-            client.cancel([run.future], force=True)
+        self._later(client, stop(client, run.future, run.groups))
         self._unpublish(client, run)
 
     def let_go(self, key: RunKey) -> None:
@@ -138,7 +146,7 @@ class DaskCluster:
             )
             run.published = self._later(client, publish)
 
-    def _outcome(self, key: RunKey, run: _Run) -> Outcome | None:
+    def _outcome(self, key: RunKey, run: _Run, client: Any) -> Outcome | None:
         status = run.future.status
         if status == "pending":
             return None
@@ -149,6 +157,8 @@ class DaskCluster:
         except TimeoutError as error:  # finished: its worker died just now, the scheduler computes it again
             return classify(error, key.job_id) if status == "error" else None
         except BaseException as error:  # a task may raise anything, SystemExit too
+            if type(error).__name__ == "KilledWorker":
+                return self._deaths.judge(error, partial(self._suspected, client))
             if status == "error":
                 return classify(error, key.job_id)
             return Lost(f"the result could not be fetched: {type(error).__name__}: {error}")
@@ -157,7 +167,14 @@ class DaskCluster:
         phase = PLANNING if run.stage is Stage.PLAN else run.meter.phase
         if not self._workers and run.outcome is None:
             phase = WAITING
-        return Status(run.stage, run.meter.done, phase, run.outcome)
+        return Status(run.stage, run.meter.done, phase, run.outcome, run.busy)
+
+    def _suspected(self, client: Any, keys: list[Any]) -> list[Any]:
+        try:
+            found: list[Any] = client.run_on_scheduler(suspects(), keys, callback_timeout=self._timeout)
+        except _infrastructure():
+            return []
+        return found
 
     def _count(self, client: Any) -> None:
         """Ask the scheduler once for all runs, and add what parts said of themselves."""
@@ -166,12 +183,19 @@ class DaskCluster:
         answers: list[Any] = []
         try:
             if asked:
-                count = graph.census()
-                self._workers, answers = client.run_on_scheduler(count, asked, callback_timeout=self._timeout)
+                identity, self._workers, answers = client.run_on_scheduler(
+                    graph.census(), asked, callback_timeout=self._timeout
+                )
             else:  # leaves no line in the log of somebody else's scheduler
-                self._workers = len(client.sync(client.scheduler.ncores, callback_timeout=self._timeout))
+                who = client.sync(client.scheduler.identity, n_workers=0, callback_timeout=self._timeout)
+                identity, self._workers = str(who["id"]), int(who["n_workers"])
         except _infrastructure():
             self._connection.drop()  # the next poll reports the runs as lost
+            return
+        if (
+            identity != self._connection.identity()
+        ):  # a Client may reconnect by itself, and hears nothing then
+            self._connection.drop()
             return
         now = time.monotonic()
         for run, answer in zip(running, answers, strict=True):
@@ -215,15 +239,20 @@ class DaskCluster:
         return future
 
 
-def _read(run: _Run, answer: list[list[int]]) -> None:
-    if answer:
-        run.meter.finished(answer[0])
-        run.meter.combined(sum(map(len, answer[1:])), sum(size for _, size in run.groups[1:]))
+def _read(run: _Run, answer: tuple[bool, list[list[int]]]) -> None:
+    run.busy, over = answer
+    if over:
+        run.meter.finished(over[0])
+        run.meter.combined(sum(map(len, over[1:])), sum(size for _, size in run.groups[1:]))
 
 
 async def _quiet(coroutine: Any) -> None:
-    with contextlib.suppress(*_infrastructure()):
+    try:
         await coroutine
+    except _infrastructure():
+        pass
+    except Exception:  # a scheduler of another version, perhaps
+        log.exception("a call to the scheduler failed")
 
 
 async def _hold(future: Any, until: concurrent.futures.Future[Any]) -> None:

@@ -41,7 +41,9 @@ class Postgres:
         )
 
     def start(self) -> None:
-        """Returns once it answers."""
+        """Returns once it answers; does nothing when it runs."""
+        if self._server is not None:
+            return
         log = self._folder / "log"
         options = ["-k", self._folder, "-h", "", "-c", "max_connections=300", "-c", "fsync=off"]
         with log.open("ab") as output:

@@ -110,11 +110,11 @@ def test_workers_ended_by_anyone_are_started_again(cluster: DaskCluster, own_com
 
 
 def test_cancel_stops_the_parts_that_run(cluster: DaskCluster, tmp_path: Path) -> None:
-    key = start(cluster, parts=6, seconds=20)  # each looks every 2 s
+    key = start(cluster, parts=6, seconds=4)  # each looks every 0.4 s
     time.sleep(1)
     cluster.cancel(key)
     scratch = tmp_path / "store" / "scratch" / key.job_id / "1"
-    until(lambda: scratch.exists() and len(list(scratch.iterdir())) == 2, 4)  # written on the way out
+    until(lambda: scratch.exists() and len(list(scratch.iterdir())) == 2, 1)  # written on the way out
     started = time.monotonic()
     assert isinstance(end(cluster, start(cluster, parts=2)), Finished)
     assert time.monotonic() - started < 2

@@ -17,7 +17,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -159,16 +159,25 @@ class Site:
             damaged=self.damaged,
         )
 
+    def restore(self) -> None:
+        """All running, awake and answering, as before the first fault."""
+        raise NotImplementedError
+
+    def tails(self) -> str:
+        """The ends of all logs, for a test that failed."""
+        return "\n".join(f"--- {node.name}\n{node.text()[-3000:]}" for node in self.nodes if node.text())
+
     def harm_workers(self) -> None:
         """Note that every worker of now may be lost with what it has."""
         self.harmed |= {process.pid for process in self.workers()}
 
     def close(self) -> None:
         """End all; nothing of it is left."""
-        for node in self.nodes:
-            node.leave()
-        end(marked(self.mark))
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with ExitStack() as closing_all:
+            closing_all.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            closing_all.callback(lambda: end(marked(self.mark)))
+            for node in self.nodes:
+                closing_all.callback(node.leave)
 
 
 class Embedded(Site):
@@ -189,6 +198,13 @@ class Embedded(Site):
         eventually("the server answering", lambda: self.answers() or not self.server.alive)
         assert self.server.alive, self.server.text()[-2000:]
         return self
+
+    def restore(self) -> None:
+        if self.server.alive:
+            for process in marked(self.mark):
+                process.resume()
+        self.start()
+        self.wait_for_workers()
 
     def answers(self) -> bool:
         try:
