@@ -25,6 +25,7 @@ log = structlog.get_logger()
 GRACE = 3600.0
 _BATCH = 200  # results removed between two looks
 _KEPT_FOR = 24 * 3600.0  # seconds that partials of a run are worth keeping
+_RETRY = 24 * 3600.0  # seconds after a failure in which its upload may be wanted again
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,9 @@ class Retention:
         self._seen.pop(key, None)
 
     def _orphans(self) -> Iterator[Stat]:
-        needed = {spec["source"].get("store") for spec in self._tracker.needed_specs("import")}
+        needed = {
+            spec["source"].get("store") for spec in self._tracker.active_specs("import", failed_within=_RETRY)
+        }
         yield from (stat for stat in self._store.list("uploads") if f"{_folder(stat.key)}/data" not in needed)
         scratch = {stat: stat.key.split("/")[1] for stat in self._store.list("scratch")}
         yield from (stat for stat, job, _ in self._without_work(scratch))
