@@ -1,4 +1,4 @@
-"""Sites that tests share: killing and restarting one is cheaper than a new one. Each is checked after each test."""
+"""Sites that tests share: to restart one is cheaper than a new one. Each is checked after each test."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.faults.embedded import Embedded
 from tests.faults.scaled import Scaled
-from tests.faults.site import Embedded, Site, sound
+from tests.faults.site import Site, sound
 
 FAILED = pytest.StashKey[bool]()
 

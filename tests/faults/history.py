@@ -1,4 +1,4 @@
-"""A client that writes down every call, and what came of it: ok (answered), fail (never sent), info (unknown).
+"""A client that writes down every call and what came of it: ok (answered), fail (never sent), info (unknown).
 
 An unknown submission may or may not have happened; only repeating it with the same Idempotency-Key tells.
 Times are this machine's monotonic clock, which the execution log uses too.
@@ -149,9 +149,7 @@ class Client:
         return document
 
     def cancel(self, job: str, seconds: float = 30.0) -> Call:
-        return self.persist(
-            seconds, lambda: self.call("cancel", "POST", f"/api/jobs/{job}/cancel", job=job)
-        )
+        return self.persist(seconds, lambda: self.call("cancel", "POST", f"/api/jobs/{job}/cancel", job=job))
 
     def download(self, job: str, kind: str = "report", headers: Mapping[str, str] | None = None) -> Call:
         path = f"/api/{kind}s/{job}/download"

@@ -1,4 +1,4 @@
-"""The real service with what a fault test needs, put on from outside: `python -m tests.faults.launch serve ...`.
+"""The real service with what a fault test needs put on from outside: `python -m tests.faults.launch serve`.
 
 Nothing in the product knows of this. Environment variables say what to add:
 FAILPOINT=NAME   leave with os._exit(137) where tests.faults.failpoints says

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import urllib.request
 from pathlib import Path
@@ -100,16 +99,16 @@ class Scaled(Site):
 
         connect: Any = distributed.Client
         try:
-            with contextlib.suppress(OSError, TimeoutError):
-                with connect(self.address, timeout=3, set_as_default=False) as client:
-                    return len(client.scheduler_info(n_workers=-1)["workers"])
-        except RuntimeError:
-            pass
-        return 0
+            with connect(self.address, timeout=3, set_as_default=False) as client:
+                return len(client.scheduler_info(n_workers=-1)["workers"])
+        except (OSError, TimeoutError, RuntimeError):
+            return 0
 
     def query(self, statement: str) -> list[dict[str, Any]]:
         folder = self.postgres.folder
-        with psycopg.connect(host=folder, user="haulier", dbname="haulier", row_factory=dict_row) as connection:
+        with psycopg.connect(
+            host=folder, user="haulier", dbname="haulier", row_factory=dict_row
+        ) as connection:
             return connection.execute(statement.encode()).fetchall()
 
     def close(self) -> None:

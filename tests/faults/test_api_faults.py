@@ -1,10 +1,8 @@
-"""The web side under faults: killed while it accepts, told to leave under load, clients that vanish, bombs."""
+"""The web side: killed while it accepts, told to leave under load, clients that vanish, bombs."""
 
 from __future__ import annotations
 
-import hashlib
 import http.client
-import json
 import socket
 import struct
 import threading
@@ -12,17 +10,15 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults import toy
+from tests.faults.embedded import Embedded
 from tests.faults.failpoints import AT_API
-from tests.faults.history import Call, NeverAnswered
+from tests.faults.history import Call
 from tests.faults.processes import eventually
-from tests.faults.scaled import Scaled
-from tests.faults.site import Embedded, Site
+from tests.faults.site import Site
 
 CSV = b"id,amount\n1,2.5\n2,3.5\n"
 
@@ -53,7 +49,7 @@ def test_killed_while_accepting_a_retry_finds_one_job(embedded: Embedded, point:
 
 
 def test_sigterm_under_load_keeps_every_202(embedded: Embedded) -> None:
-    """Row 2: open requests finish, the process is gone within its grace, all that was acknowledged is there."""
+    """Row 2: open requests finish, the process is gone within its grace, all acknowledged jobs are there."""
     stop = threading.Event()
 
     def user(n: int) -> int:
@@ -110,7 +106,9 @@ def test_a_client_gone_in_mid_upload_leaves_nothing(embedded: Embedded, form: bo
     target = b"/api/imports" + (b"" if form else b"?dataset=x&filename=a.csv")
     kind = b"multipart/form-data; boundary=B" if form else b"text/csv"
     with socket.create_connection(("127.0.0.1", embedded.port), timeout=10) as client:
-        head = b"POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: %s\r\nContent-Length: 1000000\r\n\r\n"
+        head = (
+            b"POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: %s\r\nContent-Length: 1000000\r\n\r\n"
+        )
         client.sendall(head % (target, embedded.port, kind) + (_FORM if form else b"") + b"a,b\n" * 5000)
         time.sleep(0.3)
         if how == "RST":
@@ -227,10 +225,16 @@ def test_body_bombs_are_refused_in_bounded_memory(embedded: Embedded) -> None:
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     endless = post % b"reports" + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert _raw(port, endless, lambda: chunk, 200 << 20) in (0, 400, 411, 413)
-    parts = b"".join(b'--B\r\nContent-Disposition: form-data; name="p%d"\r\n\r\nx\r\n' % n for n in range(10_000))
+    parts = b"".join(
+        b'--B\r\nContent-Disposition: form-data; name="p%d"\r\n\r\nx\r\n' % n for n in range(10_000)
+    )
     form = post % b"imports" + b"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: %d\r\n\r\n"
     assert _raw(port, form % len(parts) + parts) in (0, 400, 413, 422)
-    large = b'--B\r\nContent-Disposition: form-data; name="dataset"\r\n\r\n' + b"x" * (30 << 20) + b"\r\n--B--\r\n"
+    large = (
+        b'--B\r\nContent-Disposition: form-data; name="dataset"\r\n\r\n'
+        + b"x" * (30 << 20)
+        + b"\r\n--B--\r\n"
+    )
     assert _raw(port, form % len(large) + large) in (0, 400, 413, 422)
     packed = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     gzip = embedded.client.call("bomb", "POST", "/api/reports", data=b"\x1f\x8b" + b"0" * 100, headers=packed)

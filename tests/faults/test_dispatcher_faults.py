@@ -10,10 +10,11 @@ import time
 import pytest
 
 from tests.faults import toy
+from tests.faults.embedded import Embedded
 from tests.faults.failpoints import AT_DISPATCHER
 from tests.faults.processes import Node
 from tests.faults.scaled import Scaled
-from tests.faults.site import LAUNCH, LEASE, Embedded
+from tests.faults.site import LAUNCH, LEASE
 
 
 def half_done(document: dict[str, object]) -> bool:
@@ -52,7 +53,7 @@ def test_a_dead_dispatchers_work_is_adopted(scaled: Scaled) -> None:
 
 
 def test_a_dispatcher_told_to_leave_hands_its_work_over(scaled: Scaled) -> None:
-    """SIGTERM with an external scheduler: the next one adopts at once, nothing runs twice, nothing is blamed."""
+    """SIGTERM with an external scheduler: the next adopts at once, nothing runs twice, nobody is blamed."""
     first, second = scaled.dispatchers
     second.rest()
     job = scaled.client.submit(toy.body(tag="handed", parts=20, seconds=0.3))
@@ -93,7 +94,9 @@ def test_a_second_service_on_a_home_is_kept_out(embedded: Embedded) -> None:
     )
     embedded.app().resume()
     assert refused.returncode != 0 and "in use" in refused.stderr, refused
-    alone = subprocess.run([*LAUNCH, "dispatch"], env=embedded.env, capture_output=True, text=True, timeout=30)
+    alone = subprocess.run(
+        [*LAUNCH, "dispatch"], env=embedded.env, capture_output=True, text=True, timeout=30
+    )
     assert alone.returncode == 2 and "SQLite" in alone.stderr, alone
     assert embedded.client.wait(job)["status"] == "successful"
 
@@ -101,7 +104,9 @@ def test_a_second_service_on_a_home_is_kept_out(embedded: Embedded) -> None:
 def test_two_dispatchers_share_three_hundred_jobs(scaled: Scaled) -> None:
     """Row 11: each (job, epoch) is taken once; both work. The checker compares every event."""
     began = time.monotonic()
-    jobs = [scaled.client.submit(toy.body(tag=f"many{n}", parts=1, seconds=0, keep=False)) for n in range(300)]
+    jobs = [
+        scaled.client.submit(toy.body(tag=f"many{n}", parts=1, seconds=0, keep=False)) for n in range(300)
+    ]
     scaled.drain(120)
     print(f"300 jobs in {time.monotonic() - began:.1f} s")  # noqa: T201
     rows = {row["id"]: row for row in scaled.rows()}
@@ -121,7 +126,7 @@ def test_a_crash_at_each_point_of_the_way(scaled: Scaled) -> None:
     count = 0
     waiting = list(doomed.items())
     while waiting:
-        for point, node in waiting[:3]:  # a few at a time: they get in each other's way, and that is wanted
+        for _, node in waiting[:3]:  # a few at a time: they get in each other's way, and that is wanted
             if node.code is None:
                 node.start()
         deadline = time.monotonic() + 60
@@ -181,5 +186,3 @@ def _active(site: Scaled) -> int:
 
 def _of_crash(row: dict[str, object]) -> bool:
     return "crash" in str(row["parameters"])
-
-

@@ -1,4 +1,4 @@
-"""The harness must notice what it is for: two deliberate faults in the product, each in the row that finds it."""
+"""The harness must notice what it is for: two deliberate faults, each in the row that finds it."""
 
 from __future__ import annotations
 
@@ -41,13 +41,23 @@ def test_with_its_fence_a_stale_dispatcher_publishes_nothing() -> None:
 
 def test_without_the_fence_the_checker_finds_it() -> None:
     """Mutant a: every write counts, whoever holds the job."""
-    with pytest.raises(AssertionError, match=r"I[345]: "), running(lambda: _twins(MUTANT="no-fence")) as site:
-        freeze_a_dispatcher_with_a_cluster_of_its_own(site)
+
+    def mutant() -> None:
+        with running(lambda: _twins(MUTANT="no-fence")) as site:
+            freeze_a_dispatcher_with_a_cluster_of_its_own(site)
+
+    with pytest.raises(AssertionError, match=r"I[345]: "):
+        mutant()
 
 
 def test_with_a_torn_publish_the_checker_finds_it() -> None:
     """Mutant b: results are written under their final name; whoever reads meanwhile gets half of one."""
-    make = lambda: Scaled(nanny=False, preload="tests.faults.mutants", MUTANT="torn-put")  # noqa: E731
-    with pytest.raises(AssertionError, match=r"I(6|13): "), running(make) as site:
-        site.start()
-        freeze_in_the_last_step(site)
+
+    def mutant() -> None:
+        site: Scaled
+        with running(lambda: Scaled(nanny=False, preload="tests.faults.mutants", MUTANT="torn-put")) as site:
+            site.start()
+            freeze_in_the_last_step(site)
+
+    with pytest.raises(AssertionError, match=r"I(6|13): "):
+        mutant()

@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from tests.faults import toy
+from tests.faults.embedded import Embedded
 from tests.faults.processes import eventually, is_running
 from tests.faults.scaled import WORKER_TTL, Scaled
-from tests.faults.site import Embedded, Site, running, sound
+from tests.faults.site import Site, running, sound
 
 
 def test_a_killed_worker_costs_its_part_only(either: Site) -> None:
