@@ -31,7 +31,7 @@ def check(
     reference: Callable[[Row], bytes | None] = lambda row: None,
     damaged: Collection[str] = (),
 ) -> Verdict:
-    """`harmed` are processes that faults touched: their parts may run again. `damaged` jobs lost their file."""
+    """`harmed` are processes that faults touched: their parts may run again. `damaged` ones lost files."""
     verdict, table = Verdict(), {row["id"]: row for row in rows}
     _submissions(verdict, calls, table)
     _polls(verdict, calls)

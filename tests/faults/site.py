@@ -43,6 +43,7 @@ class Site:
         self.mark, self.history = uuid.uuid4().hex, History()
         self.harmed: set[int] = set()
         self.damaged: set[str] = set()
+        self.reference: Callable[[Row], bytes | None] = reference
         self.nodes: list[Node] = []
         self.client = Client(self.urls, self.history)
         self.env = {
@@ -152,7 +153,7 @@ class Site:
             executions,
             self.files(),
             harmed=self.harmed | dead,
-            reference=reference,
+            reference=self.reference,
             damaged=self.damaged,
         )
 
