@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, Insert
+from sqlalchemy import ColumnElement, Connection, Engine, Executable, Insert
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -32,6 +32,16 @@ class Database(ABC):
 
     look_again: float
 
+    def __init__(self) -> None:
+        self._prepared: dict[Callable[[Database], Executable], Executable] = {}
+
+    def prepared(self, build: Callable[[Database], Executable]) -> Executable:
+        """A statement of this database that is built once, for what happens most: building costs the most."""
+        found = self._prepared.get(build)
+        if found is None:
+            found = self._prepared[build] = build(self)
+        return found
+
     @abstractmethod
     def read(self, operation: Operation[T]) -> T: ...
 
@@ -41,7 +51,7 @@ class Database(ABC):
 
     @abstractmethod
     def now(self) -> ColumnElement[datetime]:
-        """What time it is, to be shown and to be sorted by."""
+        """What time it is when a statement is executed, to be shown and to be sorted by."""
 
     @abstractmethod
     def ago(self, seconds: float) -> ColumnElement[datetime]: ...

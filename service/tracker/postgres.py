@@ -36,6 +36,7 @@ class PostgresDatabase(Database):
     look_again = 0.25
 
     def __init__(self, url: URL) -> None:
+        super().__init__()
         self._listener: listener.Listener | None = None
         self._gate, self._closed = threading.Lock(), False
         self._engine = postgres_engine(url)

@@ -13,7 +13,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, Insert, create_engine, event, literal, text
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    bindparam,
+    create_engine,
+    event,
+    literal,
+    text,
+)
 from sqlalchemy.dialects import sqlite
 
 from service.errors import Unavailable
@@ -32,9 +43,11 @@ class SqliteDatabase(Database):
     look_again = 1.0
 
     def __init__(self, path: Path, clock: Clock, lease_clock: Clock) -> None:
+        super().__init__()
         _warn_of_old_sqlite()
         self.path = path
         self._clock, self._lease_clock = clock, lease_clock
+        self._now: ColumnElement[datetime] = bindparam(None, callable_=clock, type_=UtcDateTime())
         path.parent.mkdir(parents=True, exist_ok=True)
         self._writing = _sqlite_engine(path, _prepare_writer, pool_size=1)
         self._reading = _sqlite_engine(path, _prepare_reader, pool_size=_READERS)
@@ -52,7 +65,7 @@ class SqliteDatabase(Database):
             return self.writer.run(operation)
 
     def now(self) -> ColumnElement[datetime]:
-        return literal(self._clock(), UtcDateTime())
+        return self._now
 
     def ago(self, seconds: float) -> ColumnElement[datetime]:
         return literal(self._clock() - timedelta(seconds=seconds), UtcDateTime())

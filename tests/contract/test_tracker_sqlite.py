@@ -355,7 +355,8 @@ def _newer_migrations(folder: Path, body: str | None = None) -> Path:
     column = "sa.Column('note', sa.Text(), server_default='none', nullable=False)"
     body = (
         body
-        or f"    with op.batch_alter_table('job', recreate='always') as job:\n        job.add_column({column})\n"
+        or "    with op.batch_alter_table('job', recreate='always') as job:\n"
+        f"        job.add_column({column})\n"
     )
     head = "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0003'\ndown_revision = '0002'\n"
     (copy / "versions" / "r0003_note.py").write_text(f"{head}def upgrade() -> None:\n{body}")
