@@ -6,6 +6,8 @@ the topic subscribed again: a subscription does not survive either side.
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Callable, Mapping
@@ -102,3 +104,17 @@ class Connection:
 def _close(client: Any, timeout: float) -> None:
     with contextlib.suppress(Exception):  # whatever a dying Client says, we are done with it
         client.close(timeout=timeout)
+
+
+def disconnected(future: Any) -> bool:
+    """Whether a future was canceled because its Client lost the scheduler."""
+    try:
+        future.result(timeout=0)
+    except Exception as error:
+        return getattr(error, "reason", None) == "scheduler-connection-lost"
+    return False
+
+
+def infrastructure() -> tuple[type[BaseException], ...]:
+    """What a call to a scheduler that is gone, or going, may raise."""
+    return (OSError, TimeoutError, concurrent.futures.CancelledError, asyncio.CancelledError, RuntimeError)
