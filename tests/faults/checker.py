@@ -136,8 +136,17 @@ def _bytes(
         wanted[job] = row["artifact"]["sha256"]
         if expected is not None and hashlib.sha256(expected).hexdigest() != wanted[job]:
             verdict.broken("I6", f"job {job} has not the bytes of its question")
+    done: dict[str, float] = {}  # when a client first knew that it was successful
     for call in calls:
-        if call.op != "download" or call.type != "ok" or call.status != 200:
+        if call.op == "job" and call.type == "ok" and call.answer["status"] == "successful":
+            done[str(call.job)] = min(call.ended, done.get(str(call.job), call.ended))
+    for call in calls:
+        if call.op != "download" or call.type != "ok" or call.status >= 500:
+            continue
+        if call.status != 200:
+            kept = call.job in wanted and not table[call.job].get("removed") and call.job not in damaged
+            if kept and done.get(str(call.job), call.began) < call.began:
+                verdict.broken("I6", f"job {call.job} was successful and its download said {call.status}")
             continue
         if call.job not in wanted:
             verdict.broken("I6", f"job {call.job} was downloaded and has no artifact")

@@ -54,6 +54,7 @@ class Site:
             "HAULIER_HOME": str(self.home),
             "HAULIER_WORKERS": str(self.workers_wanted),
             "HAULIER_LEASE_SECONDS": str(LEASE),
+            "GRACE": "2",
             **settings,
         }
 
@@ -132,7 +133,7 @@ class Site:
         while time.monotonic() < deadline and self.query(active)[0]["n"]:
             time.sleep(0.1)
 
-    def verdict(self, *, settle: float = 6.0, drain: float = 60.0) -> Verdict:
+    def verdict(self, *, settle: float = 15.0, drain: float = 60.0) -> Verdict:
         """Drain, give late removals `settle` seconds, check; all that clients ever saw of this site."""
         self.drain(drain)
         deadline = time.monotonic() + settle

@@ -37,7 +37,7 @@ class Story:
             call("submit", 0, 202, {"id": "a"}, key="k", body={"x": 1}),
             call("job", 1, 200, document("accepted")),
             call("job", 3, 200, document("running", done=5)),
-            call("job", 9, 200, document("successful", done=10, progress=100)),
+            call("job", 9, 200, document("successful", done=10, progress=100), job="a"),
             call("download", 10, 200, DATA, job="a"),
         ]
         names: list[tuple[str, dict[str, Any]]] = [
@@ -181,6 +181,10 @@ def wrong_result(story: Story) -> None:
     story.more["reference"] = lambda row: b"another result"
 
 
+def gone_too_early(story: Story) -> None:
+    story.calls[4] = call("download", 10, 410, {}, job="a")
+
+
 def file_missing(story: Story) -> None:
     story.files = set()
 
@@ -225,6 +229,7 @@ def too_many_strikes(story: Story) -> None:
         (artifact_without_success, ["I6"]),
         (other_bytes, ["I6"]),
         (wrong_result, ["I6"]),
+        (gone_too_early, ["I6"]),
         (file_missing, ["I13"]),
         (file_left, ["I13"]),
         (half_a_file_left, ["I13"]),
