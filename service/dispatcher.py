@@ -159,8 +159,12 @@ class Dispatcher:
         job = run.job
         if self._endings.exhausted(run):
             return
+        adopted = job.run_epoch != job.epoch
         if job.outcome is not None:
             self._endings.publish(run, job.outcome)
+        elif adopted and not self._cluster.knows(run.key, job.kind):
+            # it went with who started it; its keys are never used again: parts of it may still be running
+            self._endings.requeue(run, _GONE, blameless=True)
         elif job.plan is not None:
             self._start(run, Plan.from_json(job.plan))
         else:
@@ -253,3 +257,4 @@ class Dispatcher:
 
 
 _STOPPED = "The service was stopped; it goes on with the next start."
+_GONE = "Its work was lost; it starts again with what was kept."

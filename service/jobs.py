@@ -193,9 +193,19 @@ class Jobs:
             raise NotReady(job)
         if job.artifact is None:
             raise JobEnded(job)
-        if job.removed is not None or not self._store.exists(job.artifact.path):
+        if job.removed is not None:
+            raise Gone(job)
+        if not self._store.exists(job.artifact.path):
+            if self._store.exists("results"):  # else the whole store is away
+                self.forget_result(job)
             raise Gone(job)
         return job, job.artifact
+
+    def forget_result(self, job: Job) -> None:
+        """Nobody gets a result any more whose file is not what it was; an equal question runs anew."""
+        self._tracker.remove_result(job.leader or job.id)
+        if job.artifact is not None:
+            self._store.delete(job.artifact.path)
 
     # --- what there is
 

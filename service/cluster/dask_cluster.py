@@ -94,6 +94,17 @@ class DaskCluster:
         self._runs[key] = run = _Run(Stage.WORK, keys, Meter(kind, plan), groups, build, priority)
         self._submit(run, self._connection.client())
 
+    def knows(self, key: RunKey, kind: str) -> bool:
+        client = self._connection.client()
+        if client is None:
+            return False
+        asked: list[Any] = [(graph.Keys(kind, key).final, [])]
+        try:
+            _, _, (answer,) = client.run_on_scheduler(graph.census(), asked, callback_timeout=self._timeout)
+        except infrastructure():
+            return False
+        return answer is not None
+
     def poll(self, progress: bool = True) -> dict[RunKey, Status]:
         client = self._connection.client()
         for key, run in self._runs.items():

@@ -44,6 +44,7 @@ def test_the_work_of_a_dead_dispatcher_is_adopted_under_its_own_keys(house: Hous
     house.tick(6)
     before = house.job(job_id).progress.done
     assert before > 0
+    house.cluster.let_go(RunKey(job_id, 1))  # its holder is dead, the work goes on
     house.tracker.expire_leases()
     other = another(house)
     other.tick()
@@ -55,6 +56,15 @@ def test_the_work_of_a_dead_dispatcher_is_adopted_under_its_own_keys(house: Hous
     assert {key for key, _ in house.cluster.started} == {RunKey(job_id, 1)}
     assert job.artifact is not None
     assert job.artifact.path == f"results/{job_id}/1/report.txt"
+
+
+def test_work_that_the_scheduler_no_longer_has_begins_anew_under_other_keys(house: House) -> None:
+    job_id = house.submit(10)
+    house.tick(6)
+    house.cluster.forget(RunKey(job_id, 1))
+    house.tracker.expire_leases()
+    job = run_with(house, another(house), job_id)
+    assert (job.state, job.run_epoch, job.attempt) == (JobState.SUCCESSFUL, 3, 1)
 
 
 def test_the_work_of_a_dead_dispatcher_on_another_cluster_begins_anew(house: House) -> None:
