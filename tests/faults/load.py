@@ -58,7 +58,8 @@ class Load:
             assert document["status"] == "successful", document["error"]
         job = client.submit(self._question(50.0))
         assert client.wait(job)["status"] == "successful"
-        assert client.download(job).answer == self.reference({"spec": {}, "parameters": self._asked(50.0)})
+        got, want = client.download(job).answer, self.reference({"spec": {}, "parameters": self._asked(50.0)})
+        assert got == want, (got, want)
 
     def start(self) -> None:
         for thread in self._threads:
@@ -82,7 +83,7 @@ class Load:
                 units[region] += quantity
                 count[region] += 1
         lines = [f"{region},{units[region]},{count[region]}" for region in sorted(units)]
-        return "".join(f"{line}\n" for line in ("region,units,rows", *lines)).encode()
+        return "".join(f"{line}\r\n" for line in ("region,units,rows", *lines)).encode()
 
     def misfits(self) -> list[str]:
         """Datasets that are not what their imports say: an import counts once or not at all."""

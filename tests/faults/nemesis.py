@@ -23,7 +23,7 @@ KILLS = ("kill", "term")
 class Nemesis:
     """Every fault comes once, in random order, before any comes again. `counts` is by "what: how"."""
 
-    def __init__(self, site: Site, seed: int, pause: tuple[float, float] = (7.0, 12.0)) -> None:
+    def __init__(self, site: Site, seed: int, pause: tuple[float, float] = (3.0, 6.5)) -> None:
         self.site, self.counts, self.moments = site, Counter[str](), list[tuple[float, str]]()
         self._dice, self._pause, self._stop = random.Random(seed), pause, threading.Event()
         self._faults = _of_embedded(self) if isinstance(site, Embedded) else _of_scaled(self)

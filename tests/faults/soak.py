@@ -77,23 +77,23 @@ def soak(minutes: float, seed: int, database: str) -> tuple[Verdict, dict[str, A
 
 
 def pace(ends: list[float], began: float, ended: float, faults: list[tuple[float, str]]) -> dict[str, Any]:
-    """Jobs a second seen to end well: before the first fault, and between 5 s after a fault and the next."""
+    """Jobs a second seen to end well: before the first fault, and between 3 s after a fault and the next."""
 
     def rate(low: float, high: float) -> float:
         return sum(low <= end < high for end in ends) / max(0.001, high - low)
 
     moments = [moment for moment, _ in faults]
     after = [
-        (start + 5, stop)
+        (start + 3, stop)
         for start, stop in zip(moments, [*moments[1:], ended], strict=True)
-        if stop > start + 6
+        if stop > start + 4
     ]
     seconds = sum(stop - start for start, stop in after)
     between = sum(rate(*span) * (span[1] - span[0]) for span in after) / max(0.001, seconds)
     before = rate(began - QUIET + 5, began)
     return {
         "before": round(before, 2),
-        "5sAfterFaults": round(between, 2),
+        "3sAfterFaults": round(between, 2),
         "whole": round(rate(began, ended), 2),
         "ratio": round(between / before, 2) if before else None,
     }
