@@ -13,6 +13,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import structlog
+
+log = structlog.get_logger()
+
 _RETRY = 0.2  # seconds between two attempts to connect
 
 
@@ -118,3 +122,13 @@ def disconnected(future: Any) -> bool:
 def infrastructure() -> tuple[type[BaseException], ...]:
     """What a call to a scheduler that is gone, or going, may raise."""
     return (OSError, TimeoutError, concurrent.futures.CancelledError, asyncio.CancelledError, RuntimeError)
+
+
+async def quiet(coroutine: Any) -> None:
+    """Await a call to a scheduler whose loss is the next poll's to notice."""
+    try:
+        await coroutine
+    except infrastructure():
+        pass
+    except Exception:  # a scheduler of another version, perhaps
+        log.exception("a call to the scheduler failed")

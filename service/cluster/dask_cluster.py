@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import structlog
-
 from pipelines.plan import Json, Plan
 from pipelines.run import TOPIC
 from service.cluster import graph
-from service.cluster.connection import Connection, disconnected, infrastructure
+from service.cluster.connection import Connection, disconnected, infrastructure, quiet
 from service.cluster.deaths import MEMORY_TOPIC, Deaths, suspects
 from service.cluster.meter import PLANNING, WAITING, Meter
 from service.cluster.outcomes import Finished, Lost, Outcome, RunKey, Stage, Status, classify
@@ -31,8 +29,6 @@ _PRIORITY = {Priority.INTERACTIVE: 10, Priority.BATCH: 0}
 _RPC = 3.0  # seconds a call to the scheduler may take before the connection counts as lost
 _ADRIFT = 10.0  # seconds to find the scheduler again before its runs count as lost
 _UNKNOWN = 10.0  # seconds the scheduler may not know a run before it counts as lost
-
-log = structlog.get_logger()
 
 
 @dataclass
@@ -277,7 +273,7 @@ class DaskCluster:
 
     def _later(self, client: Any, coroutine: Any) -> concurrent.futures.Future[Any]:
         """Run on the client's event loop without waiting; a failure is the sweep's to notice."""
-        future = asyncio.run_coroutine_threadsafe(_quiet(coroutine), client.loop.asyncio_loop)
+        future = asyncio.run_coroutine_threadsafe(quiet(coroutine), client.loop.asyncio_loop)
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
         return future
@@ -288,15 +284,6 @@ def _read(run: _Run, answer: tuple[bool, list[list[int]]]) -> None:
     if over:
         run.meter.finished(over[0])
         run.meter.combined(sum(map(len, over[1:])), sum(size for _, size in run.groups[1:]))
-
-
-async def _quiet(coroutine: Any) -> None:
-    try:
-        await coroutine
-    except infrastructure():
-        pass
-    except Exception:  # a scheduler of another version, perhaps
-        log.exception("a call to the scheduler failed")
 
 
 async def _hold(future: Any, until: concurrent.futures.Future[Any]) -> None:

@@ -21,6 +21,7 @@ from service.tracker.transaction import Transaction
 MIRRORED = (
     *(job.c.state, job.c.attempt, job.c.strikes, job.c.losses, job.c.started, job.c.last_progress),
     *(job.c.heartbeat, job.c.done, job.c.total, job.c.unit, job.c.phase, job.c.message),
+    *(job.c.pace_since, job.c.pace_done),
 )
 
 

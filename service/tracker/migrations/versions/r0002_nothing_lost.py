@@ -32,6 +32,8 @@ def upgrade() -> None:
     op.add_column("job", sa.Column("expires", TIME))
     op.add_column("job", sa.Column("removed", TIME))
     op.add_column("job", sa.Column("kept", sa.BigInteger()))
+    op.add_column("job", sa.Column("pace_since", TIME))
+    op.add_column("job", sa.Column("pace_done", sa.BigInteger(), nullable=False, server_default="0"))
     op.create_index("ix_job_queue", "job", ["state", "leader", "owner", "priority", "sequence"])
     op.create_index("ix_job_history", "job", ["kind", "type", "state", "leader", "finished"])
     partial("ix_job_equal", ["owner", "equal", "leader", "state"], "equal")
