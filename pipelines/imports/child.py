@@ -36,12 +36,17 @@ def guarded(context: Context, entry: str, argument: Json, name: str, size: int) 
     job = {"path": sys.path, "entry": entry, "argument": argument, "memory": MEMORY, "parent": os.getpid()}
     deadline = time.monotonic() + SECONDS + size / _RATE
     child = subprocess.Popen(
-        [sys.executable, "-c", _BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", _BOOT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     try:
         answer = _answer(context, child, json.dumps(job).encode(), deadline)
     except subprocess.TimeoutExpired:
-        raise BadInput(f"The file {name!r} takes too long to read; it is refused. Save it anew or make it smaller.") from None
+        raise BadInput(
+            f"The file {name!r} takes too long to read; it is refused. Save it anew or make it smaller."
+        ) from None
     finally:
         child.kill()
         child.wait()

@@ -185,8 +185,15 @@ def _values(
             complaint = column.target.complaint(cut(str(shown)))
             bad.setdefault(int(index), f", column {column.source!r}: {complaint}")
         arrays.append(values)
-    rendered = {index: cut(str(list(batch.slice(index, 1).to_pylist()[0].values())), 1000) for index in bad if not _raw(batch)}
-    return arrays, [Reject(row + index + 1, reason, rendered.get(index, ""), "Row") for index, reason in sorted(bad.items())]
+    rendered = {
+        index: cut(str(list(batch.slice(index, 1).to_pylist()[0].values())), 1000)
+        for index in bad
+        if not _raw(batch)
+    }
+    return arrays, [
+        Reject(row + index + 1, reason, rendered.get(index, ""), "Row")
+        for index, reason in sorted(bad.items())
+    ]
 
 
 def _raw(batch: pa.RecordBatch) -> bool:
@@ -200,9 +207,13 @@ def _converted(array: pa.Array, column: SourceColumn) -> tuple[pa.Array, Rows]:
     target = column.target
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
+    if array.type == pa.float16():
+        array = array.cast(pa.float32())  # which Arrow can compare
     natural = natural_type(array.type)
     if natural is None:
-        array = pa.array([None if each is None else _as_json(each) for each in array.to_pylist()], pa.string())
+        array = pa.array(
+            [None if each is None else _as_json(each) for each in array.to_pylist()], pa.string()
+        )
         natural = "text"
     if natural == "text" and target.type != "text" and not pa.types.is_null(array.type):
         try:
@@ -251,6 +262,6 @@ def _lossless(array: pa.Array, kind: pa.DataType) -> pa.Array | None:
 
 
 def _both_nan(left: pa.Array, right: pa.Array) -> Any:
-    if not pa.types.is_floating(left.type) or left.type == pa.float16():
+    if not pa.types.is_floating(left.type):
         return pa.scalar(False)
     return pc.and_(pc.is_nan(left), pc.is_nan(right))

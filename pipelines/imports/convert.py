@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.datasets import arrow_type
+from pipelines.imports.bytewise import letters, only_digits
 from pipelines.imports.strptime import parse_times, time_format
 
 TRUE = ("true", "t", "yes", "y", "1")
@@ -78,7 +79,7 @@ def convert(text: pa.Array, target: Target, numbers: Numbers) -> tuple[pa.Array,
     """The values (null where a cell is missing or bad) and the rows of the cells that are bad."""
     if target.type == "text":
         return text, _NONE
-    if numbers.nulls:
+    if numbers.nulls and _may_miss(text, numbers.nulls):
         missing = pc.is_in(text, value_set=pa.array(numbers.nulls, pa.string()))
         if pc.any(missing).as_py():
             text = pc.if_else(missing, pa.scalar(None, pa.string()), text)
@@ -86,6 +87,15 @@ def convert(text: pa.Array, target: Target, numbers: Numbers) -> tuple[pa.Array,
     if values is not None and values.null_count == text.null_count:
         return values, _NONE
     return _salvage(text, target, numbers)
+
+
+def _may_miss(text: pa.Array, nulls: tuple[str, ...]) -> bool:
+    """Could one of these words be in the column? Not when it holds digits only, and they do not."""
+    words = [word for word in nulls if word]
+    if any(set(word) <= set("0123456789-.") for word in words) or not only_digits(text, point=True):
+        return True
+    _, where = letters(text)
+    return bool((np.diff(where) == 0).any())
 
 
 def _salvage(text: pa.Array, target: Target, numbers: Numbers) -> tuple[pa.Array, Rows]:
@@ -134,7 +144,7 @@ def _cast(text: pa.Array, target: Target, numbers: Numbers) -> pa.Array:
         return pc.if_else(known, pc.is_in(lower, value_set=pa.array(TRUE)), pa.scalar(None, pa.bool_()))
     if target.type in ("date", "timestamp", "timestamptz"):
         return text.cast(kind)
-    if numbers.plain and target.type == "integer" and not _odd(text):
+    if numbers.plain and only_digits(text, point=target.type != "integer"):
         return text.cast(kind)
     clean = plain_numbers(text, target.type, numbers)
     values = clean.cast(kind)
@@ -142,16 +152,6 @@ def _cast(text: pa.Array, target: Target, numbers: Numbers) -> pa.Array:
         infinite = pc.and_(pc.is_inf(values), pc.invert(pc.match_substring(clean, "inf", ignore_case=True)))
         return pc.if_else(infinite, pa.scalar(None, kind), values)
     return values
-
-
-def _odd(text: pa.Array) -> bool:
-    """Is there anything but digits and minus signs, which Arrow reads in ways of its own (0x1F) or not at all?"""
-    data = text.buffers()[2]
-    if data is None or not len(text):
-        return False
-    offsets = np.frombuffer(text.buffers()[1], np.int32, len(text) + 1, text.offset * 4)
-    letters = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
-    return bool((((letters < 48) | (letters > 57)) & (letters != 45)).any())
 
 
 def plain_numbers(text: pa.Array, kind: str, numbers: Numbers) -> pa.Array:

@@ -190,7 +190,9 @@ def _check_text(source: Source, sample: bytes) -> None:
     some = sample[: 1 << 14]
     control = sum(some.count(byte) for byte in (*range(9), *range(14, 28)))
     if control * 10 > len(some):
-        raise BadInput(f"The file {source.name!r} is not text; name its format in options.format if it is known.")
+        raise BadInput(
+            f"The file {source.name!r} is not text; name its format in options.format if it is known."
+        )
 
 
 def _whole_lines(sample: bytes) -> bytes:
@@ -198,7 +200,9 @@ def _whole_lines(sample: bytes) -> bytes:
     return sample[:end] if end else sample
 
 
-def _footer(source: Source, start: int, marks: Marks, width: int, options: Json) -> tuple[int, int, list[str]]:
+def _footer(
+    source: Source, start: int, marks: Marks, width: int, options: Json
+) -> tuple[int, int, list[str]]:
     """(where the rows end, how many records are notes below them, what to say of it)."""
     size = source.size
     wanted = options.get("footer")
@@ -218,7 +222,11 @@ def _footer(source: Source, start: int, marks: Marks, width: int, options: Json)
         return size, 0, []
     where = records[-count].start
     said = _whole_lines(tail[where : where + 200]).decode("latin-1").split("\n")[0].strip()
-    return begin + where, count, [f"{_lines(count)} below the table left out as notes, beginning with {said[:80]!r}."]
+    return (
+        begin + where,
+        count,
+        [f"{_lines(count)} below the table left out as notes, beginning with {said[:80]!r}."],
+    )
 
 
 def _blank_between(data: bytes, records: list[Record], index: int) -> bool:
@@ -272,10 +280,18 @@ def _extend(parts: list[Part], run: Run, target: int) -> None:
         last = parts.pop()
         shift = run.start - last.payload["start"]
         broken = [*last.payload["broken"], *([at + shift, length] for at, length in run.broken)]
-        parts.append(Part({**last.payload, "bytes": shift + len(run.data), "broken": broken}, shift + len(run.data)))
+        parts.append(
+            Part({**last.payload, "bytes": shift + len(run.data), "broken": broken}, shift + len(run.data))
+        )
         return
     broken = [list(each) for each in run.broken]
-    payload = {"n": len(parts), "start": run.start, "bytes": len(run.data), "line": run.line, "broken": broken}
+    payload = {
+        "n": len(parts),
+        "start": run.start,
+        "bytes": len(run.data),
+        "line": run.line,
+        "broken": broken,
+    }
     parts.append(Part(payload, len(run.data)))
 
 

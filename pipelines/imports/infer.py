@@ -11,15 +11,47 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.imports import moments
+from pipelines.imports import bytewise, moments
 from pipelines.imports.convert import Numbers
 from pipelines.imports.numerals import STYLES, Measure, every, in_style, whole_mask
 from pipelines.plan import Json
 
 # words for "missing" that a column of numbers, times or truths may hold; in a column of text they are text
 MISSING = (
-    *("NA", "N/A", "n/a", "na", "#N/A", "NULL", "null", "Null", "None", "NONE", "none", "\\N", "nil", "(null)"),
-    *("-", "--", "---", ".", "..", "...", "*", "**", "***", "****", "*****", "?", "n.a.", "n.d.", "k.A.", "\u2013"),
+    *(
+        "NA",
+        "N/A",
+        "n/a",
+        "na",
+        "#N/A",
+        "NULL",
+        "null",
+        "Null",
+        "None",
+        "NONE",
+        "none",
+        "\\N",
+        "nil",
+        "(null)",
+    ),
+    *(
+        "-",
+        "--",
+        "---",
+        ".",
+        "..",
+        "...",
+        "*",
+        "**",
+        "***",
+        "****",
+        "*****",
+        "?",
+        "n.a.",
+        "n.d.",
+        "k.A.",
+        "\u2013",
+    ),
 )
 _MISSING = pa.array(MISSING, pa.string())
 _TRUTHS = pa.array(["true", "false"])
@@ -93,11 +125,13 @@ class Guess:
     @property
     def open(self) -> bool:
         """Can more values still change the answer to anything but text?"""
-        return not self._seen or self._decimal_only or self._boolean or bool(self._styles) or bool(self._times)
+        return (
+            not self._seen or self._decimal_only or self._boolean or bool(self._styles) or bool(self._times)
+        )
 
     def feed(self, text: pa.Array) -> None:
         """More values of the column, as text; nulls and words for missing count for nothing."""
-        if not self.open:
+        if not self.open or (not self._decimal_only and self._fed_quickly(text)):
             return
         values = self._present(text)
         if not len(values):
@@ -115,6 +149,35 @@ class Guess:
         if self._times:
             self._times = moments.fitting(values, self._times)
 
+    def _fed_quickly(self, text: pa.Array) -> bool:
+        """Clean columns of numbers or ISO times, by their bytes."""
+        if self._numbers.nulls and not set(self._numbers.nulls) <= {"", *MISSING}:
+            return False
+        if self._styles and (digits := bytewise.plain_numbers(text)) is not None:
+            return self._fed_digits(digits)
+        if self._boolean or self._styles or not self._times:
+            return False
+        shape = bytewise.iso_shape(text.drop_null())
+        if shape is None:
+            return False
+        self._times = {each for each in self._times if each in (shape, "timestamp")}
+        self._times = moments.in_years(text, self._times)
+        return True
+
+    def _fed_digits(self, digits: bytewise.Digits) -> bool:
+        """Plain numbers are the same in every style with a decimal point; those with a comma take whole ones."""
+        if digits.behind and digits.least == 3 and digits.before <= 3:
+            return False  # 1.234 could be a thousand
+        if not digits.whole and not digits.behind:
+            return False
+        self._seen, self._boolean, self._times = True, False, set()
+        for style in list(self._styles):
+            if digits.behind and STYLES[style][0] == ",":
+                del self._styles[style]
+            else:
+                self._styles[style].feed_digits(digits)
+        return True
+
     def decide(self, delimiter: str = ",", day_first: bool | None = None) -> Reading | None:
         """The reading; None when a decimal column needs more than 38 digits."""
         if self._decimal_only:
@@ -131,9 +194,15 @@ class Guess:
         kind, form, ambiguous = moments.pick(self._times)
         if ambiguous and form is not None:
             if day_first is None:
-                said = "may put the day or the month first; it stays text, give it a format in options.columns"
+                said = (
+                    "may put the day or the month first; it stays text, give it a format in options.columns"
+                )
                 return Reading("text", doubt=said)
-            form = next(each for each in moments.FORMATS if each in self._times and moments.day_first(each) is day_first)
+            form = next(
+                each
+                for each in moments.FORMATS
+                if each in self._times and moments.day_first(each) is day_first
+            )
         return Reading(kind, form, nulls=words) if kind else Reading("text")
 
     def day_first(self) -> bool | None:
@@ -150,7 +219,9 @@ class Guess:
         if style == "comma" and "us" in alive:  # "1,234" alone could be either
             style = "us" if delimiter == "," else "comma"
             meaning = "thousands" if style == "us" else "decimals"
-            doubt = f"has commas that were taken for {meaning}; set options.decimal or options.thousands if not"
+            doubt = (
+                f"has commas that were taken for {meaning}; set options.decimal or options.thousands if not"
+            )
         kind = alive[style].type()
         return None if kind is None else self._as_number(kind, style, doubt)
 
@@ -176,18 +247,36 @@ class Guess:
         whole = whole_mask(clean)
         integers = clean.filter(whole)
         rest = clean.filter(pc.invert(whole)) if len(integers) < len(clean) else clean[:0]
+        whole_numbers = Measure()
+        whole_numbers.feed_whole(integers)
+        fed: dict[str, Measure | None] = {}
         for style in list(self._styles):
-            plain = in_style(style, rest) if len(rest) else rest
-            if plain is None or (len(rest) and not self._feed_rest(style, plain)):
+            plain = fed.get("plain")
+            if plain is not None and not plain.odd and STYLES[style][0] == ".":
+                found: Measure | None = plain  # a plain number is one of these styles as well
+            else:
+                found = fed[style] = _measured(style, rest)
+            if found is None:
                 del self._styles[style]
             else:
-                self._styles[style].feed_whole(integers)
+                self._styles[style].join(found)
+                self._styles[style].join(whole_numbers)
 
-    def _feed_rest(self, style: str, plain: pa.Array) -> bool:
-        whole = whole_mask(plain)
-        self._styles[style].feed_whole(plain.filter(whole))
-        rest = plain.filter(pc.invert(whole))
-        return not len(rest) or self._styles[style].feed(rest)
+
+def _measured(style: str, rest: pa.Array) -> Measure | None:
+    """What values that are no canonical integers measure in a style, None when one is not of it."""
+    measure = Measure()
+    if not len(rest):
+        return measure
+    if in_style(style, rest[:20]) is None:  # most styles fail at once
+        return None
+    plain = in_style(style, rest)
+    if plain is None:
+        return None
+    whole = whole_mask(plain)
+    measure.feed_whole(plain.filter(whole))
+    beyond = plain.filter(pc.invert(whole))
+    return measure if not len(beyond) or measure.feed(beyond) else None
 
 
 def _style_of(numbers: Numbers) -> str:

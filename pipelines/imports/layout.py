@@ -75,17 +75,30 @@ def unique_names(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
 
 def footer_records(records: Sequence[Row], blank_before: Sequence[bool], width: int) -> int:
     """How many records at the end are notes, not rows. `blank_before[n]`: a blank line stands before record n."""
-    count, sure = 0, 0
+    count = 0
     for index in range(len(records) - 1, 0, -1):
         row = records[index]
         filled = [cell for cell in row if cell.strip()]
         note = len(filled) <= 1 and width > 2 and (not filled or _is_note(filled[0]))
-        narrow = len(row) < width and (len(filled) <= 1 and bool(filled) and _is_note(filled[0]))
+        narrow = len(row) < width and len(filled) == 1 and _is_note(filled[0])
         if not (note or narrow or (len(row) < width and _blank_above(records, blank_before, index, width))):
             break
         count += 1
-        sure = count
-    return sure
+    return count or _words_below_values(records, width)
+
+
+def _words_below_values(records: Sequence[Row], width: int) -> int:
+    """Notes spread over cells: rows at the end with no value where all rows above have one, some with words there."""
+    start = max(1, len(records) - 10)
+    above = records[:start] if start > 3 else records[: max(1, len(records) // 2)]
+    typed = [n for n in range(width) if _mostly_typed([row[n] for row in above if n < len(row)])]
+    count, words = 0, False
+    for row in reversed(records[len(above) :]):
+        cells = [row[n] for n in typed if n < len(row)]
+        if len(typed) < 2 or any(_typed(cell) for cell in cells):
+            break
+        count, words = count + 1, words or any(cell.strip() for cell in cells)
+    return count if words else 0
 
 
 def repeats_header(records: Sequence[Row], layout: Layout) -> int | None:
@@ -108,7 +121,11 @@ def _first_of_table(records: Sequence[Row], width: int) -> int:
     for index, row in enumerate(records[:_PREAMBLE]):
         filled = sum(1 for cell in row if cell.strip())
         wide = len(row) == width or (len(row) >= width - 1 and len(row) > 1 and filled > 1)
-        enough = filled > 1 or width == 1 or (width == 2 and filled == 1 and not _title_above(records, index, width))
+        enough = (
+            filled > 1
+            or width == 1
+            or (width == 2 and filled == 1 and not _title_above(records, index, width))
+        )
         if wide and enough and (width < 5 or filled * 5 >= width or not _fuller_below(records, index, width)):
             return _named_below(records, index, width)
     return next((n for n, row in enumerate(records) if len(row) == width), 0)
@@ -130,14 +147,18 @@ def _named_below(records: Sequence[Row], index: int, width: int) -> int:
 def _fuller_below(records: Sequence[Row], index: int, width: int) -> bool:
     """Is one of the next records a header that names nearly all columns?"""
     return any(
-        len(row) == width and sum(1 for cell in row if cell.strip()) * 2 >= width and not any(map(_typed, row))
+        len(row) == width
+        and sum(1 for cell in row if cell.strip()) * 2 >= width
+        and not any(map(_typed, row))
         for row in records[index + 1 : index + 4]
     )
 
 
 def _title_above(records: Sequence[Row], index: int, width: int) -> bool:
     """In a table of two columns: is a row with one cell a title over rows with two?"""
-    return any(all(cell.strip() for cell in row) and len(row) == width for row in records[index + 1 : index + 4])
+    return any(
+        all(cell.strip() for cell in row) and len(row) == width for row in records[index + 1 : index + 4]
+    )
 
 
 def _is_header(top: Row, below: Sequence[Row]) -> bool:
@@ -151,7 +172,9 @@ def _is_header(top: Row, below: Sequence[Row]) -> bool:
     if not same:
         return any(top[n].strip() for n in typed) or sum(1 for cell in top if cell.strip()) * 2 >= len(top)
     if all(_YEAR.fullmatch(top[n]) for n in same) and len({top[n] for n in same}) == len(same):
-        return any(not _YEAR.fullmatch(row[n]) for n in same for row in below if n < len(row) and row[n].strip())
+        return any(
+            not _YEAR.fullmatch(row[n]) for n in same for row in below if n < len(row) and row[n].strip()
+        )
     return len(same) * 2 < len(typed)
 
 
@@ -161,7 +184,11 @@ def _is_second_header(top: Row, second: Row, below: Sequence[Row]) -> bool:
     if len(gaps) * 4 < len(top) or len(second) != len(top) or len(below) < 2 or len(top) < 3:
         return False
     numeric = [n for n, cell in enumerate(second) if _typed(cell)]
-    key = [n for n in range(len(top)) if not second[n].strip() and _mostly_typed([row[n] for row in below if n < len(row)])]
+    key = [
+        n
+        for n in range(len(top))
+        if not second[n].strip() and _mostly_typed([row[n] for row in below if n < len(row)])
+    ]
     return bool(key) and not numeric and all(second[n].strip() for n in gaps)
 
 

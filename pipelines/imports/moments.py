@@ -42,6 +42,18 @@ def fitting(values: pa.Array, names: Iterable[str]) -> set[str]:
     return {name for name in names if _fits(values, name)}
 
 
+def in_years(values: pa.Array, names: set[str]) -> set[str]:
+    """Those of the ISO types `names` that hold every value, which are known to look like them."""
+    found = set()
+    for name in names:
+        try:
+            if in_range(values.cast(arrow_type(name))):
+                found.add(name)
+        except pa.ArrowInvalid:
+            continue
+    return found
+
+
 def pick(names: set[str]) -> tuple[str | None, str | None, bool]:
     """(type, format, ambiguous) of what is left: the first of the list, unless day and month could be swapped."""
     for name in ISO:
@@ -50,7 +62,9 @@ def pick(names: set[str]) -> tuple[str | None, str | None, bool]:
     left = [each for each in FORMATS if each in names]
     if not left:
         return None, None, False
-    orders = {each.index("%d") < each.index("%m") for each in left if "%m" in each and not each.startswith("%Y")}
+    orders = {
+        each.index("%d") < each.index("%m") for each in left if "%m" in each and not each.startswith("%Y")
+    }
     return ("timestamp" if time_format(left[0]).timed else "date"), left[0], len(orders) > 1
 
 

@@ -42,7 +42,9 @@ def survey(context: Context, spec: Json, source: Source) -> Survey:
     """All rows into the spool, in a child; the columns are those of any record."""
     given = spool.argument(context, source, spec["options"])
     told = guarded(context, "pipelines.imports.nested:convert", given, source.name, source.size)
-    return spool.surveyed(context.store, told, {"encoding": told["encoding"], "flattened": RULE}, told["warnings"])
+    return spool.surveyed(
+        context.store, told, {"encoding": told["encoding"], "flattened": RULE}, told["warnings"]
+    )
 
 
 def convert(argument: Json) -> Json:
@@ -53,7 +55,11 @@ def convert(argument: Json) -> Json:
     reader = _Reader(rows, source.name)
     encoding = marked(source.read(0, 1 << 12))[0] or "utf-8"
     with source.open() as file:
-        head = codecs.getincrementaldecoder(encoding)("replace").decode(file.read(1 << 16)).lstrip("\ufeff \r\n\t")
+        head = (
+            codecs.getincrementaldecoder(encoding)("replace")
+            .decode(file.read(1 << 16))
+            .lstrip("\ufeff \r\n\t")
+        )
         file.seek(3 if encoding == "utf-8" and file.read(3) != b"" and _has_mark(file) else 0)
         if head.startswith("[") or (head.startswith("{") and not _first_line_is_whole(head)):
             reader.values(file, encoding, in_array=head.startswith("["))
@@ -70,7 +76,9 @@ def convert(argument: Json) -> Json:
 def flatten(record: Any, prefix: str = "") -> dict[str, Cell]:
     """The cells of one record."""
     cells: dict[str, Cell] = {}
-    items = record.items() if isinstance(record, dict) else ((f"column{n}", v) for n, v in enumerate(record, 1))
+    items = (
+        record.items() if isinstance(record, dict) else ((f"column{n}", v) for n, v in enumerate(record, 1))
+    )
     for key, value in items:
         name = f"{prefix}{key}" if key.strip() or prefix else "(no name)"
         while isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith("$"):
@@ -171,7 +179,9 @@ class _Reader:
             except UnicodeDecodeError:
                 raise BadInput(f"The file {self._name!r} is not {encoding}; set options.encoding.") from None
             if len(text) > 4 * _LONGEST:
-                raise BadInput(f"A value of {self._name!r} is longer than {_LONGEST >> 20} MB; it is refused.")
+                raise BadInput(
+                    f"A value of {self._name!r} is longer than {_LONGEST >> 20} MB; it is refused."
+                )
         if in_array:
             raise BadInput(f"The JSON array of {self._name!r} is not closed; the file is cut short.")
         self._alone(first)
@@ -193,7 +203,9 @@ class _Reader:
         if not first:
             return
         line, value = first[0]
-        lists = [v for v in value.values() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)]
+        lists = [
+            v for v in value.values() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)
+        ]
         if self.records == 0 and isinstance(value, dict) and len(lists) == 1:
             for each in lists[0]:
                 self._taken(line, each)
@@ -202,7 +214,9 @@ class _Reader:
 
     def _check_rest(self, rest: str, file: IO[bytes]) -> None:
         if rest.strip() or file.read(_BLOCK).strip():
-            raise BadInput(f"The file {self._name!r} has more text behind its JSON array; import one array a file.")
+            raise BadInput(
+                f"The file {self._name!r} has more text behind its JSON array; import one array a file."
+            )
 
     def _skip(self, text: str, position: int) -> int:
         found = _SPACE.match(text, position)

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.imports.bytewise import Digits
 from pipelines.imports.convert import Numbers, plain_numbers
 from pipelines.plan import Json
 
@@ -40,7 +41,9 @@ class Measure:
 
     def __init__(self, state: Json | None = None) -> None:
         self.whole = self.scale = self.significant = self.longest = 0
-        self.fraction = self.odd = False  # seen: something with a point; something with an exponent, inf, nan, -0
+        self.fraction = self.odd = (
+            False  # seen: something with a point; something with an exponent, inf, nan, -0
+        )
         for name, value in (state or {}).items():
             setattr(self, name, value)
 
@@ -59,6 +62,14 @@ class Measure:
         digits = longest(pc.utf8_ltrim(integers, "-"))
         for name in ("whole", "significant", "longest"):
             setattr(self, name, max(getattr(self, name), digits))
+
+    def feed_digits(self, digits: Digits) -> None:
+        """Plain numbers that were measured already."""
+        self.whole = max(self.whole, digits.whole, digits.before)
+        self.longest = max(self.longest, digits.whole)
+        self.significant = max(self.significant, digits.whole, digits.significant)
+        self.scale = max(self.scale, digits.behind)
+        self.fraction = self.fraction or digits.behind > 0
 
     def feed(self, numbers: pa.Array) -> bool:
         """Numbers with a decimal point that are not whole. False when one of them is no number."""

@@ -60,7 +60,9 @@ def codec_name(text: str) -> str:
             f"{text!r} is not a known encoding; use for example 'utf-8', 'cp1252' or 'latin-1'"
         ) from None
     if not _CODECS.fullmatch(name):
-        raise ValueError(f"{text!r} is not read; save the file as UTF-8, or name an encoding such as 'cp1252'")
+        raise ValueError(
+            f"{text!r} is not read; save the file as UTF-8, or name an encoding such as 'cp1252'"
+        )
     return name.removesuffix("-sig")
 
 
@@ -138,7 +140,9 @@ class ImportOptions(BaseModel):
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
         if value in _PACKED:
-            raise ValueError(f"{value!r} is seen by itself; name the format of the file inside, for example 'csv'")
+            raise ValueError(
+                f"{value!r} is seen by itself; name the format of the file inside, for example 'csv'"
+            )
         if value is not None and value not in READ:
             raise ValueError(f"{value!r} is not an import format{nearest(value, READ)}")
         return value
@@ -153,8 +157,12 @@ class ImportOptions(BaseModel):
     @field_validator("delimiter")
     @classmethod
     def _one_or_two(cls, value: str | None) -> str | None:
-        if value is not None and (len(value) not in (1, 2) or not value.isascii() or set(value) & set("\r\n\0")):
-            raise ValueError(f"{value!r} is not one or two ASCII characters; use for example ',' or ';' or a tab")
+        if value is not None and (
+            len(value) not in (1, 2) or not value.isascii() or set(value) & set("\r\n\0")
+        ):
+            raise ValueError(
+                f"{value!r} is not one or two ASCII characters; use for example ',' or ';' or a tab"
+            )
         return value
 
     @field_validator("encoding")

@@ -84,7 +84,11 @@ def finish(context: Context, spec: Json, partials: list[Json]) -> Json:
     final["time"] = _time_column(final, columns)
     partials = [_settled(context, final, partial) for partial in partials]
     if rejected:
-        rejects.collect(context, [each["rejects"] for each in partials if each["rejects"]], f"{context.results}/rejects.csv")
+        rejects.collect(
+            context,
+            [each["rejects"] for each in partials if each["rejects"]],
+            f"{context.results}/rejects.csv",
+        )
     manifest = {
         "dataset": spec["dataset"],
         "mode": spec["mode"],

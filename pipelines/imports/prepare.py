@@ -35,11 +35,18 @@ def prepare(context: Context, spec: Json) -> Prepared:
     surveys: list[tuple[Piece, Survey]] = []
     files = []
     for given in spec["files"]:
-        source = Source(given["name"], context.store, given["source"].get("store"), given["source"].get("file"))
+        source = Source(
+            given["name"], context.store, given["source"].get("store"), given["source"].get("file")
+        )
         stamp = _checked_stamp(source, given)
         with _hashing(source) as digest:
             for piece in unpack(context, source, spec):
-                surveys.append((piece, FORMATS[piece.format].survey(context, {**spec, "format": piece.format}, piece.source)))
+                surveys.append(
+                    (
+                        piece,
+                        FORMATS[piece.format].survey(context, {**spec, "format": piece.format}, piece.source),
+                    )
+                )
         source.check(stamp)
         if given["sha256"] not in (None, digest[0]):
             raise BadInput(
@@ -180,13 +187,20 @@ def _check_asked(column: SourceColumn, natural: str) -> None:
         )
 
 
-def _evidence(columns: Sequence[SourceColumn], surveys: Sequence[tuple[Piece, Survey]], planned: Json) -> Json:
+def _evidence(
+    columns: Sequence[SourceColumn], surveys: Sequence[tuple[Piece, Survey]], planned: Json
+) -> Json:
     """What the samples say of the columns nobody typed."""
     found: Json = {}
     for column in columns:
         if not is_open(column):
             continue
-        guess = guess_of(column, numbers_of(column, planned), planned["numbers"]["fixed"], column.source in planned["worded"])
+        guess = guess_of(
+            column,
+            numbers_of(column, planned),
+            planned["numbers"]["fixed"],
+            column.source in planned["worded"],
+        )
         for _, survey in surveys:
             place = str(survey.names.index(column.source))
             for sample in survey.samples:
@@ -197,4 +211,6 @@ def _evidence(columns: Sequence[SourceColumn], surveys: Sequence[tuple[Piece, Su
 
 def _warnings(surveys: Sequence[tuple[Piece, Survey]]) -> list[str]:
     several = len(surveys) > 1
-    return [f"{piece.name}: {said}" if several else said for piece, survey in surveys for said in survey.warnings]
+    return [
+        f"{piece.name}: {said}" if several else said for piece, survey in surveys for said in survey.warnings
+    ]

@@ -16,7 +16,9 @@ from pipelines.plan import Json
 _HIDDEN = ("width", "standin", "decoded")  # of a dialect: what only the readers need
 
 
-def receipt(spec: Json, columns: Sequence[SourceColumn], partials: Sequence[Json], reasons: Sequence[str]) -> Json:
+def receipt(
+    spec: Json, columns: Sequence[SourceColumn], partials: Sequence[Json], reasons: Sequence[str]
+) -> Json:
     """All but the version, which only the commit knows. A dry run has `dryRun` and the first bad rows besides."""
     nulls: Counter[str] = Counter()
     for partial in partials:
@@ -50,7 +52,9 @@ def _dialect(spec: Json, columns: Sequence[SourceColumn]) -> Json:
     first, *others = [{"format": piece["format"], **piece["dialect"]} for piece in spec["pieces"]]
     shown = {name: value for name, value in first.items() if name not in _HIDDEN}
     numbers = spec["numbers"]
-    shown |= {"decimal": numbers["decimal"], "thousands": numbers["thousands"]} if "delimiter" in shown else {}
+    shown |= (
+        {"decimal": numbers["decimal"], "thousands": numbers["thousands"]} if "delimiter" in shown else {}
+    )
     own = {column.source: found for column in columns if (found := _reading(column, numbers))}
     if own:
         shown["columns"] = own
@@ -90,7 +94,9 @@ def _doubts(columns: Sequence[SourceColumn]) -> list[str]:
     for column in columns:
         if column.nulls:
             words = ", ".join(repr(word) for word in column.nulls)
-            said.append(f"Column {column.source!r} is {column.type}; {words} in it {'was' if len(column.nulls) == 1 else 'were'} taken for missing.")
+            said.append(
+                f"Column {column.source!r} is {column.type}; {words} in it {'was' if len(column.nulls) == 1 else 'were'} taken for missing."
+            )
     return said
 
 

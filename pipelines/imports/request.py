@@ -93,7 +93,10 @@ def _format_of(source: Source, options: ImportOptions | None) -> tuple[str | Non
     found = reconciled(content, asked, named)
     if asked is not None and found != asked:
         return None, [
-            Fault("/options/format", f"The file {source.name!r} is {content or 'text'}, not {asked}; leave the format out.")
+            Fault(
+                "/options/format",
+                f"The file {source.name!r} is {content or 'text'}, not {asked}; leave the format out.",
+            )
         ]
     if content is None and found not in ("csv", "tsv", "json", "jsonl"):
         what = "Parquet" if found == "parquet" else "Excel" if found in ("xlsx", "xls") else f"a {found} file"

@@ -16,7 +16,18 @@ from typing import Any
 from pipelines.imports.records import Grammar, record_starts, stray_closers, toggles
 
 # how much each is trusted: a comma, a colon or a space comes up in ordinary text as well
-_DELIMITERS = {"\t": 1.2, ";": 1.1, "|": 1.1, ",": 1.0, "||": 1.25, "::": 0.9, "~": 0.9, "^": 0.9, "\x1f": 1.2, "\x01": 1.2}
+_DELIMITERS = {
+    "\t": 1.2,
+    ";": 1.1,
+    "|": 1.1,
+    ",": 1.0,
+    "||": 1.25,
+    "::": 0.9,
+    "~": 0.9,
+    "^": 0.9,
+    "\x1f": 1.2,
+    "\x01": 1.2,
+}
 _WEAK = {":": 0.35, " ": 0.3}
 _RECORDS = 300  # read of a sample by each candidate
 _SAMPLE = 1 << 17
@@ -25,7 +36,9 @@ _VALUE = re.compile(
     r"[\w .@#&()'’*+°/%<>=!?-]*",
     re.DOTALL,
 )
-_STANDIN = "\x1f\x1e\x1d\x1c\x01\x02\x03\x04\x05\x06"  # one of these stands in for a delimiter of two characters
+_STANDIN = (
+    "\x1f\x1e\x1d\x1c\x01\x02\x03\x04\x05\x06"  # one of these stands in for a delimiter of two characters
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,11 @@ def find_marks(sample: bytes, default: str, options: dict[str, Any]) -> Marks:
     small = small[: small.rfind(b"\n") + 1] or small if len(small) < len(sample) else small
     best, top = Marks(given or default, options.get("quote", '"'), options.get("escape")), 0.0
     for delimiter, weight in ({given: 1.0} if given else {**_DELIMITERS, **_WEAK}).items():
-        if delimiter == options.get("quote") or len(delimiter) == 2 and delimiter.encode("latin-1", "replace") not in small:
+        if (
+            delimiter == options.get("quote")
+            or len(delimiter) == 2
+            and delimiter.encode("latin-1", "replace") not in small
+        ):
             continue
         for quote, escape in _quotings(small, delimiter, options):
             marks = Marks(delimiter, quote, escape)
@@ -89,7 +106,8 @@ def read_records(data: bytes, marks: Marks, limit: int = _RECORDS) -> list[Recor
         data = data.replace(marks.delimiter.encode("latin-1"), mark.encode() * 2)  # offsets stay
         marks = Marks(mark, marks.quote, marks.escape)
         return [
-            Record(each.start, each.end, each.line, tuple(each.cells[::2])) for each in read_records(data, marks, limit)
+            Record(each.start, each.end, each.line, tuple(each.cells[::2]))
+            for each in read_records(data, marks, limit)
         ]
     starts = record_starts(data, marks.grammar)[: limit + 1].tolist()
     ends = [*starts[1:], len(data)] if len(starts) <= limit else starts[1:]
@@ -182,7 +200,19 @@ def _quotes_are_letters(sample: bytes, marks: Marks) -> bool:
     held = len(re.findall(needed % (mark, quote, quote, mark, quote, quote, quote, quote, mark), sample))
     whole = rb"(?:^|[\r\n]|%b)%b[^%b\r\n]+%b(?=%b|[\r\n]|$)"
     plain = len(re.findall(whole % (mark, quote, quote, quote, mark), sample))
-    return 1 < len(strays) + (len(flips) & 1) > held + plain
+    broken = len(strays) + (len(flips) & 1)
+    if broken > 4 and not held and _letters_everywhere(sample, marks, broken):
+        return True
+    return 1 < broken > held + plain
+
+
+def _letters_everywhere(sample: bytes, marks: Marks, broken: int) -> bool:
+    """Do all lines with a quote have the width of the others when quotes mean nothing?"""
+    lines = [line for line in re.split(rb"[\r\n]+", sample[: sample.rfind(b"\n") + 1]) if line]
+    delimiter, quote = marks.delimiter.encode("latin-1"), (marks.quote or "").encode("latin-1")
+    width = Counter(line.count(delimiter) for line in lines[:2000]).most_common(1)[0][0]
+    quoted = [line for line in lines if quote in line]
+    return broken * 50 >= len(quoted) and all(line.count(delimiter) == width for line in quoted)
 
 
 def widths_of(records: Sequence[Record]) -> Counter[int]:

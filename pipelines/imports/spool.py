@@ -116,7 +116,11 @@ class SpoolPart:
 
     def reject(self, rows: npt.NDArray[np.int64], reasons: Sequence[str]) -> list[Reject]:
         return [
-            Reject(int(self._lines[row]), reason, _rendered(self.table.slice(int(row), 1).to_pylist()[0].values()))
+            Reject(
+                int(self._lines[row]),
+                reason,
+                _rendered(self.table.slice(int(row), 1).to_pylist()[0].values()),
+            )
             for row, reason in zip(rows.tolist(), reasons, strict=True)
         ]
 
@@ -125,12 +129,22 @@ def surveyed(store: Store, told: Json, dialect: Json, warnings: Sequence[str]) -
     """The survey of a spooled file."""
     names = tuple(told["names"])
     parts = [
-        Part({"n": n, "key": chunk["key"], "width": len(names), "bytes": chunk["bytes"]}, max(1, chunk["bytes"]))
+        Part(
+            {"n": n, "key": chunk["key"], "width": len(names), "bytes": chunk["bytes"]},
+            max(1, chunk["bytes"]),
+        )
         for n, chunk in enumerate(told["chunks"])
     ]
-    samples = [SpoolPart(store, chunk["key"], len(names)).table.slice(0, _SAMPLED) for chunk in told["chunks"]]
+    samples = [
+        SpoolPart(store, chunk["key"], len(names)).table.slice(0, _SAMPLED) for chunk in told["chunks"]
+    ]
     return Survey(
-        names, tuple(parts), dialect, samples=tuple(samples), worded=frozenset(told["worded"]), warnings=tuple(warnings)
+        names,
+        tuple(parts),
+        dialect,
+        samples=tuple(samples),
+        worded=frozenset(told["worded"]),
+        warnings=tuple(warnings),
     )
 
 

@@ -25,7 +25,20 @@ def ascii_below(encoding: str) -> bool:
     return _ASCII.decode(encoding, "replace") == _ASCII.decode("ascii")
 
 
-_WIDE = ("shift_jis", "cp932", "gbk", "gb18030", "gb2312", "big5", "cp950", "cp949", "euc_jp", "euc_kr", "johab", "hz")
+_WIDE = (
+    "shift_jis",
+    "cp932",
+    "gbk",
+    "gb18030",
+    "gb2312",
+    "big5",
+    "cp950",
+    "cp949",
+    "euc_jp",
+    "euc_kr",
+    "johab",
+    "hz",
+)
 
 
 def to_utf8(context: Context, source: Source, encoding: str) -> Source:

@@ -33,7 +33,9 @@ class Loaded:
     evidence: Mapping[str, Json]
 
 
-def guess_of(column: SourceColumn, numbers: Numbers, fixed: bool, worded: bool, state: Json | None = None) -> Guess:
+def guess_of(
+    column: SourceColumn, numbers: Numbers, fixed: bool, worded: bool, state: Json | None = None
+) -> Guess:
     """A fresh guess for an open column, or one that goes on from `state`."""
     return Guess(numbers, decimal_only=column.type == SOME_DECIMAL, fixed=fixed, worded=worded, state=state)
 
@@ -53,7 +55,7 @@ def load(part: TextPart, columns: Sequence[SourceColumn], places: Mapping[str, i
         for row in failed.tolist():
             said = f", column {column.source!r}: {column.target.complaint(cut(text[row].as_py()))}"
             bad.setdefault(row, said)
-        arrays.append(_valid(values, text, column, bad))
+        arrays.append(values)
     table = pa.Table.from_arrays(arrays, names=[column.name for column in own])
     rejects = list(part.rejects)
     if bad:
@@ -70,32 +72,35 @@ def _readings(
     table: pa.Table, columns: Sequence[SourceColumn], places: Mapping[str, int], spec: Json
 ) -> tuple[tuple[SourceColumn, ...], dict[str, Json]]:
     """The columns as this part reads them, and what its values say of the open ones."""
-    evidence, guesses = {}, {}
+    evidence: dict[str, Json] = {}
+    guesses: dict[str, Guess] = {}
     for column in columns:
         if is_open(column):
-            seen = spec["evidence"].get(column.source)
-            guess = _guess(column, spec)
-            before = _guess(column, spec, seen)
-            if before.open:
+            guess = guesses[column.source] = _guess(column, spec, spec["evidence"].get(column.source))
+            if guess.open:
                 guess.feed(one(table[str(places[column.source])]))
-                before.join(guess)
-                guesses[column.source] = before
                 evidence[column.source] = guess.to_json()
-            else:
-                guesses[column.source] = before
     return read_as(columns, guesses, spec), evidence
 
 
-def decided(columns: Sequence[SourceColumn], parts: Iterable[Mapping[str, Json]], spec: Json) -> tuple[SourceColumn, ...]:
+def decided(
+    columns: Sequence[SourceColumn], parts: Iterable[Mapping[str, Json]], spec: Json
+) -> tuple[SourceColumn, ...]:
     """The columns as the whole file decides: the sample's evidence joined with that of every part."""
-    guesses = {each.source: _guess(each, spec, spec["evidence"].get(each.source)) for each in columns if is_open(each)}
+    guesses = {
+        each.source: _guess(each, spec, spec["evidence"].get(each.source))
+        for each in columns
+        if is_open(each)
+    }
     for evidence in parts:
         for source, state in evidence.items():
             guesses[source].join(_guess(next(c for c in columns if c.source == source), spec, state))
     return read_as(columns, guesses, spec)
 
 
-def read_as(columns: Sequence[SourceColumn], guesses: Mapping[str, Guess], spec: Json) -> tuple[SourceColumn, ...]:
+def read_as(
+    columns: Sequence[SourceColumn], guesses: Mapping[str, Guess], spec: Json
+) -> tuple[SourceColumn, ...]:
     """The columns with every open one read as its guess says."""
     orders = {order for guess in guesses.values() if (order := guess.day_first()) is not None}
     day_first = orders.pop() if len(orders) == 1 else None
@@ -122,7 +127,11 @@ def numbers_of(column: SourceColumn, spec: Json) -> Numbers:
 
 def one(column: Any) -> pa.Array:
     """A chunked column in one piece."""
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [column.combine_chunks()])
+    return (
+        column.chunk(0)
+        if column.num_chunks == 1
+        else pa.concat_arrays(column.chunks or [column.combine_chunks()])
+    )
 
 
 def _guess(column: SourceColumn, spec: Json, state: Json | None = None) -> Guess:
@@ -141,25 +150,6 @@ def _as(column: SourceColumn, reading: Reading) -> SourceColumn:
         nulls=reading.nulls,
         doubt=reading.doubt,
     )
-
-
-def _valid(values: pa.Array, text: pa.Array, column: SourceColumn, bad: dict[int, str]) -> pa.Array:
-    """Text that is not UTF-8 after all would poison the dataset; it is caught before it is written."""
-    if column.type != "text":
-        return values
-    try:
-        values.validate(full=True)
-        return values
-    except pa.ArrowInvalid:
-        pass
-    clean = []
-    for row, raw in enumerate(values.cast(pa.binary()).to_pylist()):
-        try:
-            clean.append(None if raw is None else raw.decode())
-        except UnicodeDecodeError:
-            clean.append(None)
-            bad.setdefault(row, f", column {column.source!r}: bytes that are not UTF-8")
-    return pa.array(clean, pa.string())
 
 
 __all__ = ["Loaded", "decided", "guess_of", "is_open", "load", "numbers_of", "one", "read_as"]

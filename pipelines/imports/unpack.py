@@ -50,10 +50,16 @@ def _opened(context: Context, source: Source, spec: Json, layers: int) -> list[P
     if wrapping not in PACKED:
         return [Piece(source.name, _format(source, wrapping, spec), source)]
     if not layers:
-        raise BadInput(f"The file {source.name!r} is packed in a packed file once too often; unpack it first.")
+        raise BadInput(
+            f"The file {source.name!r} is packed in a packed file once too often; unpack it first."
+        )
     if wrapping == "zip":
         return _from_zip(context, source, spec, layers)
-    inner = source.name.rsplit(".", 1)[0] if source.name.lower().endswith((".gz", ".bz2", ".zst", ".gzip")) else source.name
+    inner = (
+        source.name.rsplit(".", 1)[0]
+        if source.name.lower().endswith((".gz", ".bz2", ".zst", ".gzip"))
+        else source.name
+    )
     with source.open() as file:
         copy = _copied(context, inner, source.size, lambda: _stream(wrapping, file))
     return _opened(context, copy, spec, layers - 1)
@@ -91,7 +97,11 @@ def _from_zip(context: Context, source: Source, spec: Json, layers: int) -> list
 
 def _is_table(member: zipfile.ZipInfo) -> bool:
     name = member.filename.replace("\\", "/")
-    return not member.is_dir() and not name.startswith("__MACOSX/") and not name.rsplit("/", 1)[-1].startswith(".")
+    return (
+        not member.is_dir()
+        and not name.startswith("__MACOSX/")
+        and not name.rsplit("/", 1)[-1].startswith(".")
+    )
 
 
 def _chosen(source: Source, members: list[zipfile.ZipInfo], wanted: str | None) -> list[zipfile.ZipInfo]:
@@ -127,8 +137,17 @@ def _copied(context: Context, name: str, packed: int, opened: Callable[[], Any])
                         f"(over {most >> 20:,} MB); it is refused as a bomb. Unpack it yourself if it is none."
                     )
                 sink.write(block)
-    except (zlib.error, lzma.LZMAError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise BadInput(f"The packed file {name!r} is damaged or protected ({_said(error)}); pack it again.") from error
+    except (
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:
+        raise BadInput(
+            f"The packed file {name!r} is damaged or protected ({_said(error)}); pack it again."
+        ) from error
     except (OSError, pa.ArrowException) as error:
         if getattr(error, "errno", None):
             raise

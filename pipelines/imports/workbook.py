@@ -57,9 +57,13 @@ def convert(argument: Json) -> Json:
     return _spooled(Spool(store, argument["prefix"]), source, name, rows, options, said)
 
 
-def _spooled(target: Spool, source: Source, sheet: str, rows: Sequence[Any], options: Json, said: list[str]) -> Json:
+def _spooled(
+    target: Spool, source: Source, sheet: str, rows: Sequence[Any], options: Json, said: list[str]
+) -> Json:
     if not rows:
-        raise BadInput(f"Sheet {sheet!r} of {source.name!r} has no row after options.skip; there is nothing to import.")
+        raise BadInput(
+            f"Sheet {sheet!r} of {source.name!r} has no row after options.skip; there is nothing to import."
+        )
     width = max(len(cells) for _, cells in rows[:_HEAD])
     head = [tuple(_shown(cell) for cell in cells) for _, cells in rows[:_HEAD]]
     layout = find_layout(head, options.get("header"), "skip" in options)
@@ -94,12 +98,16 @@ def _check_package(source: Source, file: IO[bytes]) -> None:
         archive = zipfile.ZipFile(file)
         claimed = sum(each.file_size for each in archive.infolist())
         if claimed > max(FREE, RATIO * source.size):
-            raise BadInput(f"The file {source.name!r} unpacks to more than {RATIO} times its size; it is refused as a bomb.")
+            raise BadInput(
+                f"The file {source.name!r} unpacks to more than {RATIO} times its size; it is refused as a bomb."
+            )
         for each in archive.infolist():
             if each.filename.endswith((".xml", ".rels")):
                 with archive.open(each) as member:
                     if _ENTITY.search(member.read(4096)):
-                        raise BadInput(f"The file {source.name!r} defines XML entities, which no workbook needs; it is refused.")
+                        raise BadInput(
+                            f"The file {source.name!r} defines XML entities, which no workbook needs; it is refused."
+                        )
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         raise _unreadable(source, error) from error
 
@@ -118,13 +126,19 @@ def _sheet_name(source: Source, book: Any, wanted: str | int | None) -> tuple[st
     names: list[str] = list(book.sheet_names)
     if isinstance(wanted, int):
         if not 1 <= wanted <= len(names):
-            raise BadInput(f"The file {source.name!r} has {len(names)} sheets, not a sheet {wanted}; the first is 1.")
+            raise BadInput(
+                f"The file {source.name!r} has {len(names)} sheets, not a sheet {wanted}; the first is 1."
+            )
         return names[wanted - 1], []
     if wanted is not None:
         if wanted not in names:
             raise BadInput(f"The file {source.name!r} has no sheet {wanted!r}{nearest(wanted, names)}")
         return wanted, []
-    shown = [each.name for each in book.sheets_metadata if str(each.visible).endswith("Visible") and each.name in names]
+    shown = [
+        each.name
+        for each in book.sheets_metadata
+        if str(each.visible).endswith("Visible") and each.name in names
+    ]
     usable = [name for name in shown or names if _has_cells(book, name)]
     if not usable:
         raise BadInput(f"The file {source.name!r} has no sheet with cells; there is nothing to import.")

@@ -210,7 +210,11 @@ class TestRefused:
             ("\n\n", {}, "has no text in it"),
             ("a,b\n1,2\n", {"columns": {"pric": "int"}}, "no column 'pric'"),
             ("price,b\n1,2\n", {"columns": {"pric": "int"}}, "did you mean 'price'"),
-            ('a,b\n1,2\n3,"4\n5,6\n', {"onBadRow": "fail"}, "Line 3: the quote that opens here is never closed"),
+            (
+                'a,b\n1,2\n3,"4\n5,6\n',
+                {"onBadRow": "fail"},
+                "Line 3: the quote that opens here is never closed",
+            ),
             (b"\x00\x01\x02\x03\x04\x05\x00\x01\x02\x03\x04\x05\xff", {}, "is not text"),
         ],
     )

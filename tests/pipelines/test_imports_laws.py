@@ -113,7 +113,11 @@ def test_the_line_of_a_bad_value_is_the_physical_one(cells: list[str], data: st.
     with TemporaryDirectory() as folder:
         shop = Workshop(Path(folder) / "home")
         with pytest.raises(BadInput, match=rf"^Line {line}, column 'b': 'bad'"):
-            shop.load("t", ("a,b\n" + "".join(lines)).encode(), AS_WRITTEN | {"columns": {"b": "int"}, "onBadRow": "fail"})
+            shop.load(
+                "t",
+                ("a,b\n" + "".join(lines)).encode(),
+                AS_WRITTEN | {"columns": {"b": "int"}, "onBadRow": "fail"},
+            )
 
 
 @settings(max_examples=100, deadline=None)

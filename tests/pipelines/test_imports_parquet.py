@@ -140,7 +140,11 @@ def test_types_without_a_place_become_json_text(shop: Workshop) -> None:
     receipt = load(shop, table)
     assert set(types_of(receipt).values()) == {"text"}
     assert len(receipt["warnings"]) == 3
-    assert shop.table("t").to_pylist()[0] == {"list": "[1, 2]", "struct": '{"a": 1, "b": "é"}', "time": '"01:00:00"'}
+    assert shop.table("t").to_pylist()[0] == {
+        "list": "[1, 2]",
+        "struct": '{"a": 1, "b": "é"}',
+        "time": '"01:00:00"',
+    }
     assert shop.table("t").to_pylist()[1] == {"list": None, "struct": None, "time": None}
 
 

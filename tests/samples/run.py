@@ -94,7 +94,12 @@ def _got(receipt: Json | None, said: str) -> str:
         return f"refused: {said}"
     dialect = receipt["dialect"]
     marks = {k: dialect[k] for k in ("delimiter", "quote", "escape", "encoding", "sheet") if k in dialect}
-    odd = {k: v for k, v in marks.items() if (k, v) not in (("delimiter", ","), ("quote", '"'), ("encoding", "utf-8")) and (v is not None or k == "quote")}
+    odd = {
+        k: v
+        for k, v in marks.items()
+        if (k, v) not in (("delimiter", ","), ("quote", '"'), ("encoding", "utf-8"))
+        and (v is not None or k == "quote")
+    }
     rejected = f", {receipt['rowsRejected']} rejected" if receipt["rowsRejected"] else ""
     return f"{receipt['rowsRead']} x {len(receipt['schema'])}{rejected} {odd or ''}".rstrip()
 
@@ -108,7 +113,10 @@ def _complaints(expected: Json, receipt: Json | None, table: pa.Table | None, sa
     if kind in ("refuse", "refuse-preferred", "empty", "header-only"):
         yield "loaded"
         return
-    if receipt["rowsRead"] != receipt["rowsLoaded"] + receipt["rowsRejected"] or table.num_rows != receipt["rowsLoaded"]:
+    if (
+        receipt["rowsRead"] != receipt["rowsLoaded"] + receipt["rowsRejected"]
+        or table.num_rows != receipt["rowsLoaded"]
+    ):
         yield "rows read are not rows loaded and rejected"
     if kind in ("refuse-or-explain", "report-errors"):
         if not receipt["warnings"]:
@@ -143,7 +151,9 @@ def _values(expected: Json, table: pa.Table, receipt: Json) -> Iterator[str]:
         values = [v for v in table[found[0]].to_pylist() if v is not None] if found else []
         if any(isinstance(v, str) for v in values):
             yield f"{name} is text"
-        elif not found or sum(Decimal(str(v)) for v in values) != Decimal(str(total["sum"] if isinstance(total, dict) else total)):
+        elif not found or sum(Decimal(str(v)) for v in values) != Decimal(
+            str(total["sum"] if isinstance(total, dict) else total)
+        ):
             yield f"sum of {name} differs"
 
 
@@ -173,7 +183,9 @@ def _same(cell: Any, text: str) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Import every real sample file and compare with what is expected.")
+    parser = argparse.ArgumentParser(
+        description="Import every real sample file and compare with what is expected."
+    )
     parser.add_argument("--folder", type=Path, default=SAMPLES)
     parser.add_argument("--only", default="", help="files whose name contains this")
     given = parser.parse_args()
@@ -183,7 +195,9 @@ def main() -> int:
     count: dict[str, int] = {}
     for each in outcomes(given.folder, given.only):
         count[each.verdict] = count.get(each.verdict, 0) + 1
-        print(f"{each.verdict:9} {each.file}\n          expected {each.expected} | got {each.got[:230]} | {each.seconds:.2f} s")
+        print(
+            f"{each.verdict:9} {each.file}\n          expected {each.expected} | got {each.got[:230]} | {each.seconds:.2f} s"
+        )
         if each.why:
             print(f"          {each.why[:600]}")
     print(", ".join(f"{number} {verdict}" for verdict, number in sorted(count.items())))
