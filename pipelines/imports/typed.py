@@ -8,18 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import BadInput
-from pipelines.imports.convert import Numbers, convert
-from pipelines.imports.delimited_read import TextPart
+from pipelines.imports.convert import Numbers, Rows, convert
 from pipelines.imports.infer import Guess, Reading
 from pipelines.imports.rejects import Reject, cut
 from pipelines.imports.survey import SOME_DECIMAL, UNDECIDED, SourceColumn
 from pipelines.plan import Json
+
+
+class TextPart(Protocol):
+    """Rows as columns of text named "0", "1"...; `rejects` are records that are no rows."""
+
+    table: pa.Table
+    rejects: list[Reject]
+
+    def reject(self, rows: Rows, reasons: Sequence[str]) -> list[Reject]:
+        """Rows of the table as rejects."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

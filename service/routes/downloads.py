@@ -38,7 +38,7 @@ def download(job_id: str, kind: str) -> Response:
             raise Gone(job)  # cut short behind our back: whole or not at all
     except FileNotFoundError:
         raise Gone(job) from None
-    body = _blocks(store, artifact.path, start, stop) if request.method == "GET" else ()
+    body = blocks(store, artifact.path, start, stop) if request.method == "GET" else ()
     return Response(body, 200 if wanted is None else 206, headers, direct_passthrough=True)
 
 
@@ -78,7 +78,7 @@ def _range(artifact: Artifact) -> tuple[int, int] | None:
     return found
 
 
-def _blocks(store: Store, path: str, start: int, stop: int) -> Iterator[bytes]:
+def blocks(store: Store, path: str, start: int, stop: int) -> Iterator[bytes]:
     """Runs while the server sends, when the request's own context is gone: all it needs is handed in."""
     with store.open(path) as file:
         file.seek(start)
