@@ -58,7 +58,7 @@ def _measure(program: Program, partial: Partial, measure: Measure, groups: int) 
     kind = program.kind(node)
     if measure.op in ("distinct", "quantile"):
         tally = partial.tallies[program.tallies.index(node)]
-        codes, counts = tally["group"].to_numpy(), tally["count"].to_numpy()
+        codes, counts = (tally[name].to_numpy().astype(np.int64) for name in ("group", "count"))
         if measure.op == "distinct":
             return Vector(INTEGER, np.bincount(codes, minlength=groups))
         return _quantile(codes, from_arrow(tally["value"], kind), counts, measure.q or 0.0, groups)

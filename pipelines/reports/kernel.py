@@ -142,14 +142,23 @@ def _merge_tallies(program: Program, partials: Sequence[Partial], groups: Groupi
         start = end
     kind = program.kind(program.tallies[index])
     values = from_chunks([each.tallies[index]["value"] for each in partials], kind)
-    counts = np.concatenate([each.tallies[index]["count"].to_numpy() for each in partials])
+    counts = np.concatenate([each.tallies[index]["count"].to_numpy() for each in partials], dtype=np.int64)
     return _tally(np.concatenate(codes), values, counts)
 
 
 def _tally(codes: Array, value: Vector, weights: Array | None = None) -> pa.Table:
     found, data, counts = grouping.tally(codes, value.data, weights)
     values = stored(Vector(value.kind, data, None, value.words))
-    return pa.table({"group": found, "value": values, "count": counts})
+    return pa.table({"group": _narrow(found), "value": values, "count": _narrow(counts)})
+
+
+def _narrow(numbers: Array) -> Array:
+    """Numbers from 0 on in the smallest type that holds them: tallies are large, and they travel."""
+    largest = int(numbers.max(initial=0))
+    for small in (np.uint8, np.uint16, np.uint32):
+        if largest <= np.iinfo(small).max:
+            return numbers.astype(small)
+    return numbers
 
 
 def _present(codes: Array, value: Vector) -> tuple[Array, Vector]:

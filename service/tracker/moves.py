@@ -37,6 +37,7 @@ def _held(job_id: str, epoch: int) -> Guard:
 
 def planned(tx: Transaction, job_id: str, epoch: int, plan: Json, total: int, unit: str) -> bool:
     values = {"plan": plan, "total": total, "unit": unit, "phase": "working", "last_progress": tx.now()}
+    values |= {"pace_since": tx.now(), "pace_done": job.c.done}
     data = {"total": total, "unit": unit}
     return _mirrored(tx, _held(job_id, epoch), values, "planned", data)
 
