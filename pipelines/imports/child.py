@@ -32,29 +32,24 @@ _BOOT += "from pipelines.imports.child import serve; serve(job)"
 
 
 def guarded(context: Context, entry: str, argument: Json, name: str, size: int) -> Json:
-    """What `entry(argument)` ("module:function") gives, computed in a child. BadInput when the file is refused."""
+    """What `entry(argument)` ("module:function") gives, computed in a child.
+
+    BadInput when the file is refused.
+    """
     job = {"path": sys.path, "entry": entry, "argument": argument, "memory": MEMORY, "parent": os.getpid()}
     deadline = time.monotonic() + SECONDS + size / _RATE
-    child = subprocess.Popen(
-        [sys.executable, "-c", _BOOT],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
     try:
-        answer = _answer(context, child, json.dumps(job).encode(), deadline)
+        answer = _answer(context, json.dumps(job).encode(), deadline)
     except subprocess.TimeoutExpired:
         raise BadInput(
             f"The file {name!r} takes too long to read; it is refused. Save it anew or make it smaller."
         ) from None
-    finally:
-        child.kill()
-        child.wait()
     try:
         said: Json = json.loads(answer)
     except ValueError:
         raise BadInput(
-            f"The file {name!r} broke its reader or needs more than {MEMORY >> 20:,} MB to be read; it is refused. "
+            f"The file {name!r} broke its reader or needs more than {MEMORY >> 20:,} MB to be read; "
+            "it is refused. "
             "Save it anew or make it smaller."
         ) from None
     if "bad" in said:
@@ -65,17 +60,24 @@ def guarded(context: Context, entry: str, argument: Json, name: str, size: int) 
     return result
 
 
-def _answer(context: Context, child: subprocess.Popen[bytes], given: bytes, deadline: float) -> bytes:
-    """What the child prints, while the job is looked after."""
-    pending: bytes | None = given
-    while True:
-        try:
-            return child.communicate(pending, timeout=_POLL)[0]
-        except subprocess.TimeoutExpired:
-            pending = None
-            context.check()
-            if time.monotonic() > deadline:
-                raise
+def _answer(context: Context, given: bytes, deadline: float) -> bytes:
+    """What a child prints, while the job is looked after; no child outlives this."""
+    pipe, none = subprocess.PIPE, subprocess.DEVNULL
+    command = [sys.executable, "-c", _BOOT]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=none) as child:
+        pending: bytes | None = given
+        while True:
+            try:
+                return child.communicate(pending, timeout=_POLL)[0]
+            except subprocess.TimeoutExpired:
+                pending = None
+                try:
+                    context.check()
+                    if time.monotonic() > deadline:
+                        raise
+                except BaseException:
+                    child.kill()
+                    raise
 
 
 def serve(job: Json) -> None:

@@ -29,6 +29,8 @@ from pipelines.run import Context
 from pipelines.store import open_store
 
 _BATCH = 4 * ROW_GROUP_ROWS
+_BATCH_BYTES = 128 << 20
+_PROBED = 8_192  # rows the child decodes at a time
 _PART_ROWS = _BATCH
 _PART_BYTES = 64 << 20  # uncompressed
 _AS_WRITTEN = Numbers(nulls=())
@@ -42,13 +44,18 @@ def survey(context: Context, spec: Json, source: Source) -> Survey:
         parts = _parts(file.metadata)
     if not parts:
         raise no_rows(source.name)
+    batch = max(1, min(_BATCH, _BATCH_BYTES // max(1, told["rowBytes"])))
+    parts = tuple(Part({**part.payload, "batch": batch}, part.weight) for part in parts)
     names, said = unique_names(told["names"])
     types = dict(zip(names, told["types"], strict=True))
     return Survey(names, parts, {}, types=types, warnings=(*said, *told["warnings"]))
 
 
 def probe(argument: Json) -> Json:
-    """Runs in the child: decodes every batch the parts will decode, and forgets it. What survives this is safe."""
+    """Runs in the child: decodes every batch the parts will decode, and forgets it.
+
+    What survives this is safe.
+    """
     store = open_store(argument["store"])
     source = Source(argument["name"], store, argument["source"].get("store"), argument["source"].get("file"))
     with _open(source) as file:
@@ -60,8 +67,8 @@ def probe(argument: Json) -> Json:
             raise _bomb(source, f"{metadata.num_rows:,} rows x {metadata.num_columns:,} columns")
         plain = 0
         for part in _parts(metadata):
-            for batch in _batches(file, part.payload["groups"], source):
-                plain += batch.nbytes
+            for batch in _batches(file, part.payload["groups"], source, _PROBED):
+                plain += _unfolded(batch)
                 if plain > most:
                     raise _bomb(source, f"more than {most >> 20:,} MB")
     said = [
@@ -69,7 +76,12 @@ def probe(argument: Json) -> Json:
         for field in schema
         if natural_type(field.type) is None
     ]
-    return {"names": schema.names, "types": types, "warnings": said}
+    return {
+        "names": schema.names,
+        "types": types,
+        "warnings": said,
+        "rowBytes": plain // max(1, metadata.num_rows),
+    }
 
 
 def read(context: Context, spec: Json, payload: Json) -> Iterator[Loaded]:
@@ -78,7 +90,7 @@ def read(context: Context, spec: Json, payload: Json) -> Iterator[Loaded]:
     source = Source.of(context.store, piece)
     row, total = payload["row"], payload["rows"]
     with _open(source) as file:
-        for batch in _batches(file, payload["groups"], source):
+        for batch in _batches(file, payload["groups"], source, payload["batch"]):
             arrays, rejects = _values(batch, columns, piece["places"], row)
             table = pa.Table.from_arrays(arrays, names=[column.name for column in columns])
             if rejects:
@@ -90,8 +102,16 @@ def read(context: Context, spec: Json, payload: Json) -> Iterator[Loaded]:
             yield Loaded(table, batch.num_rows, rejects, columns, {})
 
 
-def _batches(file: pq.ParquetFile, groups: list[int], source: Source) -> Iterator[pa.RecordBatch]:
-    batches = file.iter_batches(_BATCH, row_groups=groups, use_threads=False)
+def _unfolded(batch: pa.RecordBatch) -> int:
+    """Bytes of a batch once its dictionaries are written out, which is what the parts have to do."""
+    return sum(
+        column.cast(column.type.value_type).nbytes if pa.types.is_dictionary(column.type) else column.nbytes
+        for column in batch.columns
+    )
+
+
+def _batches(file: pq.ParquetFile, groups: list[int], source: Source, size: int) -> Iterator[pa.RecordBatch]:
+    batches = file.iter_batches(size, row_groups=groups, use_threads=False)
     while True:
         try:
             batch = next(batches, None)
@@ -104,7 +124,8 @@ def _batches(file: pq.ParquetFile, groups: list[int], source: Source) -> Iterato
 
 def _bomb(source: Source, said: str) -> BadInput:
     return BadInput(
-        f"The file {source.name!r} unpacks to {said}, more than {RATIO} times its size; it is refused as a bomb. "
+        f"The file {source.name!r} unpacks to {said}, more than {RATIO} times its size; it is refused "
+        "as a bomb. "
         "Write it again without the repetition if it is none."
     )
 
@@ -175,7 +196,10 @@ def _parts(metadata: pq.FileMetaData) -> tuple[Part, ...]:
 def _values(
     batch: pa.RecordBatch, columns: Sequence[SourceColumn], places: Mapping[str, int], row: int
 ) -> tuple[list[pa.Array], list[Reject]]:
-    """The columns of a batch in their types, and its bad rows. `row` is how many rows of the file come before."""
+    """The columns of a batch in their types, and its bad rows.
+
+    `row` is how many rows of the file come before.
+    """
     arrays, bad = [], dict[int, str]()
     for column in columns:
         array = batch.column(places[column.source])

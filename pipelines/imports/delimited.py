@@ -1,7 +1,7 @@
 """CSV, TSV and the like: find out how the text is written, cut it at record boundaries, read the parts.
 
 `survey` runs once in the plan: it looks at head and tail, then passes once over the file to cut it and to see
-its encoding. `read` runs once a part. The records' grammar is `records`', the dialect `sniff`'s and `layout`'s.
+its encoding. `read` runs once a part. The grammar is `records`', the dialect `sniff`'s and `layout`'s.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def read(context: Context, spec: Json, payload: Json) -> Iterator[Loaded]:
 
 
 def _in_utf8(context: Context, source: Source, options: Json) -> tuple[Source, str | None]:
-    """The file itself and None, or its copy in UTF-8 and its encoding, when its bytes cannot be cut as they are."""
+    """The file itself and None; or a UTF-8 copy and the encoding, when its bytes cannot be cut."""
     asked = options.get("encoding")
     found, _ = marked(source.read(0, 1 << 12))
     wide = found if found not in (None, "utf-8") else None

@@ -56,7 +56,10 @@ class TextReader:
     standin: str | None = None  # what `grammar.delimiter` stands in for
 
     def read(self, data: bytes, line: int, broken: Sequence[Sequence[int]] = ()) -> TextPart:
-        """The records of `data`, which begins on `line` of its file. `broken` are (offset, length) to leave out."""
+        """The records of `data`, which begins on `line` of its file.
+
+        `broken` are (offset, length) to leave out.
+        """
         bad = [Place(start, length, "the quote that opens here is never closed") for start, length in broken]
         clean, cuts = _without(data, bad)
         more = self._malformed(clean)
@@ -81,7 +84,7 @@ class TextReader:
         found: dict[int, str] = {}
         for offset in undecodable:
             record = int(np.searchsorted(starts, offset, side="right")) - 1
-            said = f"byte 0x{data[offset]:02x} is not {self.encoding}; options.encoding may name another encoding"
+            said = f"byte 0x{data[offset]:02x} is not {self.encoding}; options.encoding may name another"
             found.setdefault(record, said)
         for offset in strays.tolist():
             record = int(np.searchsorted(starts, offset, side="right")) - 1
@@ -195,7 +198,7 @@ def _restored(table: pa.Table, mark: str, delimiter: str) -> pa.Table:
 
 
 def _without(data: bytes, bad: Sequence[Place]) -> tuple[bytes, npt.NDArray[np.int64]]:
-    """The data without the bad records, and for each its (offset in what is left, bytes left out up to there)."""
+    """The data without the bad records; for each (its offset in what is left, bytes left out so far)."""
     if not bad:
         return data, np.empty((0, 2), np.int64)
     pieces, cuts, position, gone = [], [], 0, 0

@@ -1,7 +1,7 @@
-"""Which encoding text is in: marks at its start first, then UTF-8 if it mostly is, then the likeliest 8-bit one.
+"""Which encoding text is in: by its mark, else UTF-8 if it mostly is, else the likeliest 8-bit one.
 
-Measured on the samples, charset-normalizer ties cp1250 with cp1252 and takes a lone (R) for Mac Roman; letters
-that languages really use, beside letters of their own script, decide better.
+Measured on the samples, charset-normalizer ties cp1250 with cp1252 and takes a lone (R) for Mac Roman;
+letters that languages really use, beside letters of their own script, decide better.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Evidence:
                 self._kept += len(line)
 
     def decide(self) -> str:
-        """UTF-8 when as many lines are as are not (the others get rejected), else the likeliest 8-bit encoding."""
+        """UTF-8 when as many lines are as are not (those get rejected), else the likeliest 8-bit one."""
         if not self.bad or self.good >= self.bad:
             return "utf-8"
         text = b"\n".join(self._lines)

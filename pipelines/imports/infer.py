@@ -165,7 +165,7 @@ class Guess:
         return True
 
     def _fed_digits(self, digits: bytewise.Digits) -> bool:
-        """Plain numbers are the same in every style with a decimal point; those with a comma take whole ones."""
+        """Plain numbers fit every style with a decimal point; those with a comma take whole ones."""
         if digits.behind and digits.least == 3 and digits.before <= 3:
             return False  # 1.234 could be a thousand
         if not digits.whole and not digits.behind:

@@ -74,7 +74,10 @@ def unique_names(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
 
 
 def footer_records(records: Sequence[Row], blank_before: Sequence[bool], width: int) -> int:
-    """How many records at the end are notes, not rows. `blank_before[n]`: a blank line stands before record n."""
+    """How many records at the end are notes, not rows.
+
+    `blank_before[n]`: a blank line stands before record n.
+    """
     count = 0
     for index in range(len(records) - 1, 0, -1):
         row = records[index]
@@ -88,7 +91,7 @@ def footer_records(records: Sequence[Row], blank_before: Sequence[bool], width: 
 
 
 def _words_below_values(records: Sequence[Row], width: int) -> int:
-    """Notes spread over cells: rows at the end with no value where all rows above have one, some with words there."""
+    """Notes spread over cells: rows at the end without a value where the rows above have one."""
     start = max(1, len(records) - 10)
     above = records[:start] if start > 3 else records[: max(1, len(records) // 2)]
     typed = [n for n in range(width) if _mostly_typed([row[n] for row in above if n < len(row)])]
@@ -132,7 +135,7 @@ def _first_of_table(records: Sequence[Row], width: int) -> int:
 
 
 def _named_below(records: Sequence[Row], index: int, width: int) -> int:
-    """A first record with gaps may be notes: the header is then the one that stands on values, with fewer gaps."""
+    """A first record with gaps may be a note: the header is then the fuller one that stands on values."""
     filled = sum(1 for cell in records[index] if cell.strip())
     for place in range(index, min(index + 15, len(records) - 1)):
         row, below = records[place], records[place + 1]
@@ -220,7 +223,7 @@ def _is_note(cell: str) -> bool:
 
 
 def _blank_above(records: Sequence[Row], blank_before: Sequence[bool], index: int, width: int) -> bool:
-    """Does a blank line or a record of empty cells part this record from the rows above, all narrow up to it?"""
+    """Does something blank part this record from the rows above, with only narrow ones up to it?"""
     while index > 0 and len(records[index]) < width:
         if blank_before[index] or not any(cell.strip() for cell in records[index - 1]):
             return True

@@ -1,4 +1,4 @@
-"""The ways dates and times are written when they are not ISO 8601: which formats fit every value of a column."""
+"""The ways dates and times are written: which formats fit every value of a column."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def in_years(values: pa.Array, names: set[str]) -> set[str]:
 
 
 def pick(names: set[str]) -> tuple[str | None, str | None, bool]:
-    """(type, format, ambiguous) of what is left: the first of the list, unless day and month could be swapped."""
+    """(type, format, ambiguous) of what is left; ambiguous when day and month could be swapped."""
     for name in ISO:
         if name in names:
             return name, None, False

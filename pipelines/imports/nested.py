@@ -1,8 +1,8 @@
 """JSON: lines of objects, an array of objects, or one object; nested values flattened by one rule.
 
 The rule: an object in an object becomes columns "outer.inner"; an object whose only key begins with "$" is
-that key's value; a list stays as JSON text in one column; a row that is a list has columns "column1"... A file
-that is one object gives the rows of its only list of objects, else itself as one row.
+that key's value; a list stays as JSON text in one column; a row that is a list has columns "column1"...
+A file that is one object gives the rows of its only list of objects, else itself as one row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Everything a plan finds out: each file checked, unpacked and surveyed; one table of columns for all of them.
+"""Everything a plan finds out: each file checked, unpacked and surveyed, and their columns.
 
 Runs on one worker before the parts. What it finds is the spec the parts and `finish` get.
 """
@@ -40,13 +40,8 @@ def prepare(context: Context, spec: Json) -> Prepared:
         )
         stamp = _checked_stamp(source, given)
         with _hashing(source) as digest:
-            for piece in unpack(context, source, spec):
-                surveys.append(
-                    (
-                        piece,
-                        FORMATS[piece.format].survey(context, {**spec, "format": piece.format}, piece.source),
-                    )
-                )
+            pieces = unpack(context, source, spec)
+            surveys += [(piece, _surveyed(context, spec, piece)) for piece in pieces]
         source.check(stamp)
         if given["sha256"] not in (None, digest[0]):
             raise BadInput(
@@ -54,7 +49,7 @@ def prepare(context: Context, spec: Json) -> Prepared:
             )
         files.append({**given, "sha256": digest[0], "stamp": stamp})
     names = _common_names(surveys)
-    pieces = [_piece(piece, survey, several=len(surveys) > 1) for piece, survey in surveys]
+    described = [_piece(piece, survey, several=len(surveys) > 1) for piece, survey in surveys]
     parts = tuple(_numbered(surveys))
     if not parts:
         raise no_rows(spec["name"])
@@ -62,7 +57,7 @@ def prepare(context: Context, spec: Json) -> Prepared:
     planned = {
         **spec,
         "files": files,
-        "pieces": pieces,
+        "pieces": described,
         "delimiter": first.dialect.get("delimiter", ","),
         "numbers": _numbers(spec["options"], first),
         "worded": sorted(set().union(*(survey.worded for _, survey in surveys))),
@@ -71,6 +66,10 @@ def prepare(context: Context, spec: Json) -> Prepared:
     columns = _declared(in_dataset_order(settle(names, spec), spec), [survey for _, survey in surveys])
     planned["evidence"] = _evidence(columns, surveys, planned)
     return Prepared(planned, columns, parts)
+
+
+def _surveyed(context: Context, spec: Json, piece: Piece) -> Survey:
+    return FORMATS[piece.format].survey(context, {**spec, "format": piece.format}, piece.source)
 
 
 def _checked_stamp(source: Source, given: Json) -> str:

@@ -19,7 +19,10 @@ _HIDDEN = ("width", "standin", "decoded")  # of a dialect: what only the readers
 def receipt(
     spec: Json, columns: Sequence[SourceColumn], partials: Sequence[Json], reasons: Sequence[str]
 ) -> Json:
-    """All but the version, which only the commit knows. A dry run has `dryRun` and the first bad rows besides."""
+    """All but the version, which only the commit knows.
+
+    A dry run has `dryRun` and the first bad rows besides.
+    """
     nulls: Counter[str] = Counter()
     for partial in partials:
         for fragment in partial["fragments"]:
@@ -94,9 +97,7 @@ def _doubts(columns: Sequence[SourceColumn]) -> list[str]:
     for column in columns:
         if column.nulls:
             words = ", ".join(repr(word) for word in column.nulls)
-            said.append(
-                f"Column {column.source!r} is {column.type}; {words} in it {'was' if len(column.nulls) == 1 else 'were'} taken for missing."
-            )
+            said.append(f"Column {column.source!r} is {column.type}; taken for missing in it: {words}.")
     return said
 
 

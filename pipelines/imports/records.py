@@ -176,7 +176,7 @@ class _Cutter:
 
 
 def _first_unsound(data: bytes, flips: Positions, grammar: Grammar) -> tuple[int | None, int | None]:
-    """(opener, closer) of the first cell that runs over a line end into text, (opener, None) of one still open."""
+    """(opener, closer) of the first cell that runs over a line end into text; no closer: still open."""
     if not len(flips):
         return None, None
     for closer in stray_closers(data, flips, grammar).tolist():

@@ -63,7 +63,7 @@ def parse(payload: Json, catalog: Catalog) -> Request:
 
 
 def _files(payload: Json) -> list[Json]:
-    given = payload["files"] if "files" in payload else [payload]
+    given = payload.get("files", [payload])
     return [{name: each.get(name) for name in ("name", "source", "bytes", "sha256")} for each in given]
 
 

@@ -70,17 +70,18 @@ class Record:
 
 
 def find_marks(sample: bytes, default: str, options: dict[str, Any]) -> Marks:
-    """The marks of a sample, as far as `options` do not give them. `default` is the delimiter of a lone column."""
+    """The marks of a sample, as far as `options` do not give them.
+
+    `default` is the delimiter of a lone column.
+    """
     given = options.get("delimiter")
     small = sample[:_SAMPLE]
     small = small[: small.rfind(b"\n") + 1] or small if len(small) < len(sample) else small
     best, top = Marks(given or default, options.get("quote", '"'), options.get("escape")), 0.0
     for delimiter, weight in ({given: 1.0} if given else {**_DELIMITERS, **_WEAK}).items():
-        if (
-            delimiter == options.get("quote")
-            or len(delimiter) == 2
-            and delimiter.encode("latin-1", "replace") not in small
-        ):
+        twofold = len(delimiter) == 2
+        absent = twofold and delimiter.encode("latin-1", "replace") not in small
+        if absent or delimiter == options.get("quote"):
             continue
         for quote, escape in _quotings(small, delimiter, options):
             marks = Marks(delimiter, quote, escape)

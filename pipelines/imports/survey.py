@@ -55,8 +55,8 @@ class Survey:
     """All that a format learns from one look at a file.
 
     `types` are those the file itself declares, `samples` text to guess by before any part is read (columns by
-    position), `worded` the columns the file calls text, `place` where the parts find their bytes if not in the
-    file itself.
+    position), `worded` the columns the file calls text, `place` where the parts find their bytes if not in
+    the file itself.
     """
 
     names: tuple[str, ...]

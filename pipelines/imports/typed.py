@@ -56,7 +56,7 @@ def is_open(column: SourceColumn) -> bool:
 
 
 def load(part: TextPart, columns: Sequence[SourceColumn], places: Mapping[str, int], spec: Json) -> Loaded:
-    """The rows of a text part in the order and types of `columns`; `places` says which text column is whose."""
+    """The rows of a part in the order and types of `columns`; `places` says which text is whose."""
     own, evidence = _readings(part.table, columns, places, spec)
     arrays, bad = [], dict[int, str]()
     for column in own:
@@ -122,7 +122,8 @@ def read_as(
         reading = guesses[column.source].decide(spec["delimiter"], day_first)
         if reading is None:
             raise BadInput(
-                f"Column {column.source!r} has decimals of more than 38 digits; give it type 'text' or 'float'."
+                f"Column {column.source!r} has decimals of more than 38 digits; give it type 'text' "
+                "or 'float'."
             )
         result.append(_as(column, reading))
     return tuple(result)

@@ -123,7 +123,10 @@ def _chosen(source: Source, members: list[zipfile.ZipInfo], wanted: str | None) 
 
 
 def _copied(context: Context, name: str, packed: int, opened: Callable[[], Any]) -> Source:
-    """A stream's bytes as an object of the scratch. BadInput when it is damaged or grows out of proportion."""
+    """A stream's bytes as an object of the scratch.
+
+    BadInput when it is damaged or grows out of proportion.
+    """
     number = sum(1 for _ in context.store.list(context.scratch))
     key = f"{context.scratch}/unpacked-{number}"
     most = max(FREE, RATIO * packed)
@@ -134,7 +137,8 @@ def _copied(context: Context, name: str, packed: int, opened: Callable[[], Any])
                 if sink.bytes + len(block) > most:
                     raise BadInput(
                         f"The file {name!r} unpacks to more than {RATIO} times its size "
-                        f"(over {most >> 20:,} MB); it is refused as a bomb. Unpack it yourself if it is none."
+                        f"(over {most >> 20:,} MB); it is refused as a bomb. Unpack it yourself if it "
+                        "is none."
                     )
                 sink.write(block)
     except (

@@ -99,14 +99,16 @@ def _check_package(source: Source, file: IO[bytes]) -> None:
         claimed = sum(each.file_size for each in archive.infolist())
         if claimed > max(FREE, RATIO * source.size):
             raise BadInput(
-                f"The file {source.name!r} unpacks to more than {RATIO} times its size; it is refused as a bomb."
+                f"The file {source.name!r} unpacks to more than {RATIO} times its size; it is refused "
+                "as a bomb."
             )
         for each in archive.infolist():
             if each.filename.endswith((".xml", ".rels")):
                 with archive.open(each) as member:
                     if _ENTITY.search(member.read(4096)):
                         raise BadInput(
-                            f"The file {source.name!r} defines XML entities, which no workbook needs; it is refused."
+                            f"The file {source.name!r} defines XML entities, which no workbook needs; "
+                            "it is refused."
                         )
     except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         raise _unreadable(source, error) from error
@@ -144,7 +146,7 @@ def _sheet_name(source: Source, book: Any, wanted: str | int | None) -> tuple[st
         raise BadInput(f"The file {source.name!r} has no sheet with cells; there is nothing to import.")
     others = [name for name in names if name != usable[0]]
     listed = ", ".join(repr(name) for name in others[:20])
-    hint = f"Sheet {usable[0]!r} was taken; there {'is' if len(others) == 1 else 'are'} also {listed}: options.sheet chooses."
+    hint = f"Sheet {usable[0]!r} was taken; options.sheet chooses another: {listed}."
     return usable[0], [hint] if others else []
 
 
@@ -162,7 +164,8 @@ def _sheet(source: Source, book: Any, name: str) -> Any:
         raise _unreadable(source, error) from error
     if (sheet.total_height + 1) * (sheet.total_width + 1) > _CELLS:
         raise BadInput(
-            f"Sheet {name!r} of {source.name!r} claims {sheet.total_height + 1:,} x {sheet.total_width + 1:,} cells; "
+            f"Sheet {name!r} of {source.name!r} claims {sheet.total_height + 1:,} x "
+            f"{sheet.total_width + 1:,} cells; "
             "it is refused. Delete what is beyond the table."
         )
     return sheet
@@ -194,6 +197,7 @@ def _cell(cell: Any) -> Cell:
 def _unreadable(source: Source, error: Exception) -> BadInput:
     said = (str(error).splitlines() or [type(error).__name__])[0][:120]
     return BadInput(
-        f"The file {source.name!r} is not an Excel file that can be read ({said}); it may be damaged or have a "
+        f"The file {source.name!r} is not an Excel file that can be read ({said}); it may be damaged "
+        "or have a "
         "password: save it again without."
     )

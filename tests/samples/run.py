@@ -196,7 +196,8 @@ def main() -> int:
     for each in outcomes(given.folder, given.only):
         count[each.verdict] = count.get(each.verdict, 0) + 1
         print(
-            f"{each.verdict:9} {each.file}\n          expected {each.expected} | got {each.got[:230]} | {each.seconds:.2f} s"
+            f"{each.verdict:9} {each.file}\n          expected {each.expected} | got {each.got[:230]} "
+            f"| {each.seconds:.2f} s"
         )
         if each.why:
             print(f"          {each.why[:600]}")
