@@ -90,7 +90,7 @@ def survey(context: Context, spec: Json, source: Source) -> Survey:
     evidence.feed(source.read(0, body.start))
     asked = options.get("encoding")
     encoding = asked or ("utf-8" if wide else evidence.decide())
-    names, said = unique_names(_decoded(body.names, encoding))
+    names, said = unique_names(_decoded(body.names, "utf-8" if wide else encoding))
     dialect = asdict(replace(body.dialect, encoding=wide or encoding, decoded=wide is not None))
     found = [f"The text was read as {encoding}, the likeliest encoding; options.encoding says otherwise."]
     return Survey(

@@ -81,7 +81,8 @@ def find_marks(sample: bytes, default: str, options: dict[str, Any]) -> Marks:
     for delimiter, weight in ({given: 1.0} if given else {**_DELIMITERS, **_WEAK}).items():
         twofold = len(delimiter) == 2
         absent = twofold and delimiter.encode("latin-1", "replace") not in small
-        if absent or delimiter == options.get("quote"):
+        halved = not given and 0 < small.count(delimiter.encode()) == 2 * small.count(delimiter.encode() * 2)
+        if absent or halved or delimiter == options.get("quote"):
             continue
         for quote, escape in _quotings(small, delimiter, options):
             marks = Marks(delimiter, quote, escape)
