@@ -211,7 +211,7 @@ class Guess:
         return None if form is None or ambiguous or not self._seen else moments.day_first(form)
 
     def _number(self, delimiter: str) -> Reading | None:
-        alive = {style: measure for style, measure in self._styles.items() if measure.finite}
+        alive = {style: measure for style, measure in self._styles.items() if measure.sound}
         if not alive:
             return None
         style = next(iter(alive))
@@ -273,6 +273,7 @@ def _measured(style: str, rest: pa.Array) -> Measure | None:
     plain = in_style(style, rest)
     if plain is None:
         return None
+    measure.feed_groups(style, rest)
     whole = whole_mask(plain)
     measure.feed_whole(plain.filter(whole))
     beyond = plain.filter(pc.invert(whole))

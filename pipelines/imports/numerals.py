@@ -5,6 +5,7 @@ A style is a decimal mark and a thousands mark. Evidence is small JSON: it trave
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -37,13 +38,13 @@ _EXACT_DIGITS = 17  # significant digits that a printed float has at most
 class Measure:
     """Digits seen. All of it grows only, so measures of parts join by taking the larger."""
 
-    __slots__ = ("fraction", "longest", "odd", "scale", "significant", "whole")
+    __slots__ = ("fraction", "grouped", "longest", "odd", "proven", "scale", "significant", "whole")
 
     def __init__(self, state: Json | None = None) -> None:
         self.whole = self.scale = self.significant = self.longest = 0
-        self.fraction = self.odd = (
-            False  # seen: something with a point; something with an exponent, inf, nan, -0
-        )
+        self.fraction = False  # seen: something with a point
+        self.odd = False  # seen: something with an exponent, inf, nan, -0
+        self.grouped = self.proven = False  # seen: a thousands mark; one that can be nothing else
         for name, value in (state or {}).items():
             setattr(self, name, value)
 
@@ -57,6 +58,22 @@ class Measure:
     @property
     def finite(self) -> bool:
         return self.longest > 0 or self.significant > 0 or self.whole > 0 or self.fraction
+
+    @property
+    def sound(self) -> bool:
+        """Decimals beside lone thousands marks ("5,5" and "5.555") are more likely a mixture than numbers."""
+        return self.finite and (self.proven or not (self.grouped and self.fraction))
+
+    def feed_groups(self, style: str, written: pa.Array) -> None:
+        """Note thousands marks, and those that another mark in the same number proves to be ones."""
+        decimal, thousands = STYLES[style]
+        if thousands is None:
+            return
+        mark, point = re.escape(thousands), re.escape(decimal)
+        self.grouped = bool(pc.any(pc.match_substring(written, thousands)).as_py())
+        self.proven = self.grouped and bool(
+            pc.any(pc.match_substring_regex(written, f"{mark}.*({mark}|{point})")).as_py()
+        )
 
     def feed_whole(self, integers: pa.Array) -> None:
         digits = longest(pc.utf8_ltrim(integers, "-"))

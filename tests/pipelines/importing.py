@@ -71,7 +71,11 @@ class Workshop:
         return pipeline.finish(self.context(job, epoch), plan.spec, partials)
 
     def load(
-        self, dataset: str, content: Path | list[Path] | str | bytes, options: Json | None = None, job: str = ""
+        self,
+        dataset: str,
+        content: Path | list[Path] | str | bytes,
+        options: Json | None = None,
+        job: str = "",
     ) -> Json:
         """A whole import; the receipt."""
         self.jobs += 1

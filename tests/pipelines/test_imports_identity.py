@@ -1,4 +1,4 @@
-"""The law of imports: random tables in random dialects, written, imported and read back, are what they were."""
+"""The law of imports: random tables in random dialects come back as they were."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def test_rows_read_are_rows_loaded_and_rejected(
     dialect = {"delimiter": ",", "quote": '"', "escape": None, "encoding": "utf-8", "end": "\n", "last": True}
     good = [(left.replace("\n", " ").replace("\r", " "), n, "r") for left, n, _ in rows]
     lines = written(good, dialect).split(b"\n")
-    bad = data.draw(st.sampled_from([b'"x",1', b'"x",1,"r",2', b'"x",no,"r"', b'"x"y,1,"r"', b'"\xff",1,"r"', b'"x,1,r']))
+    bad = data.draw(
+        st.sampled_from([b'"x",1', b'"x",1,"r",2', b'"x",no,"r"', b'"x"y,1,"r"', b'"\xff",1,"r"', b'"x,1,r'])
+    )
     place = data.draw(st.integers(1, len(lines) - 1))
     lines.insert(place, bad)
     options: Json = {
@@ -115,7 +117,9 @@ def test_rows_read_are_rows_loaded_and_rejected(
 JSON_ROWS = st.lists(
     st.dictionaries(
         st.sampled_from(["a", "b", "c"]),
-        st.one_of(st.none(), st.integers(-(10**14), 10**14), st.text(st.characters(codec="utf-8"), max_size=6)),
+        st.one_of(
+            st.none(), st.integers(-(10**14), 10**14), st.text(st.characters(codec="utf-8"), max_size=6)
+        ),
         min_size=1,
     ),
     min_size=1,

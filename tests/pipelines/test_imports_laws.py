@@ -63,11 +63,10 @@ def test_what_goes_in_comes_out_whatever_the_parts(
 @example('"a"b"\n"x\n', 3, 1)
 def test_runs_begin_where_arrow_sees_a_record(text: str, block: int, size: int) -> None:
     data = text.encode()
-    try:
-        found = list(runs(blocks(data, block), COMMA, 10, 5, size))
-    except BadInput:
-        return  # an open quote: Arrow would take the rest of the file for one cell
+    found = list(runs(blocks(data, block), COMMA, 10, 5, size))
     assert b"".join(run.data for run in found) == data
+    if any(run.broken for run in found):
+        return  # a quote that is never closed: Arrow would take the rest of the file for one cell
     starts = set(record_starts(data, COMMA).tolist())
     for run in found:
         offset = run.start - 10

@@ -207,9 +207,10 @@ def test_a_dataset_that_exists_is_not_created_again(house: House) -> None:
     assert (len(house.jobs()), house.files()) == (1, before)
 
 
-def test_a_bad_row_fails_the_import_and_no_dataset_appears(house: House) -> None:
+def test_too_many_bad_rows_fail_the_import_and_no_dataset_appears(house: House) -> None:
     own = house.run(house.upload("sales", SALES + "2023-01-01 00:00:00,EU,1\n"))
-    assert house.get(f"/api/imports/{own}/status").json["error"]["detail"].startswith("Line 6:")
+    detail = house.get(f"/api/imports/{own}/status").json["error"]["detail"]
+    assert detail.startswith("1 of 5 rows are bad") and "Line 6:" in detail
     assert house.get("/api/datasets").json == {"datasets": []}
     assert [path for path in house.files() if not path.startswith("uploads/")] == []
 
