@@ -107,6 +107,7 @@ def requeue(
         **_UNLEASED,
     }
     if strike:
+        values["attempt"] = job.c.strikes + 2  # at once, so that no progress falls within an attempt
         for column, nothing in ((job.c.plan, null()), (job.c.done, 0), (job.c.total, null())):
             values[column.name] = case((_OPEN, nothing), else_=column)
     data = {"reason": storable(reason), "strike": strike}

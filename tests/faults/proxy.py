@@ -1,10 +1,10 @@
-"""A TCP or Unix-socket proxy in a thread that can hold all bytes, as a network that lost its way does."""
+"""A proxy for TCP or Unix sockets that can hold all bytes, as a network that lost its way does."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
+import socket
 import threading
 from types import TracebackType
 
@@ -15,75 +15,80 @@ class Proxy:
     """Listens at `port` (TCP) or at `path` (Unix) and passes bytes on to `target` of the same kind."""
 
     def __init__(self, target: Address, path: str | None = None) -> None:
-        self.port, self.path, self._target = 0, path, target
-        self._loop = asyncio.new_event_loop()
-        self._open: asyncio.Event = asyncio.Event()
+        self._target, self._path, self.port = target, path, 0
+        self._open = threading.Event()
         self._open.set()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._closed = False
 
     def __enter__(self) -> Proxy:
-        self._thread.start()
-        self._ready.wait(10)
+        if self._path is not None:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(self._path)
+            os.chmod(self._path, 0o777)
+        else:
+            self._listener = socket.socket()
+            self._listener.bind(("127.0.0.1", 0))
+            self.port = self._listener.getsockname()[1]
+        self._listener.listen(64)
+        self._sockets.append(self._listener)
+        self._start(self._accept)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        if self.path:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path)
+        self._closed = True
+        self._open.set()
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it
+        for thread in list(self._threads):
+            thread.join(10)
+        for each in self._sockets:
+            each.close()
+        if self._path is not None:
+            os.unlink(self._path)
 
     def hold(self) -> None:
         """No byte passes either way, and no connection is made, until `let_go`."""
-        self._loop.call_soon_threadsafe(self._open.clear)
+        self._open.clear()
 
     def let_go(self) -> None:
-        self._loop.call_soon_threadsafe(self._open.set)
+        self._open.set()
 
-    def _run(self) -> None:
-        self._loop.run_until_complete(self._listen())
-        self._ready.set()
-        self._loop.run_forever()
-        for writer in self._writers:
-            writer.transport.abort()
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
+    def _start(self, target: object, *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, name="proxy", daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
 
-    async def _listen(self) -> None:
-        if self.path:
-            self._server = await asyncio.start_unix_server(self._pass, self.path)
-            os.chmod(self.path, 0o777)
-        else:
-            self._server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
-            self.port = self._server.sockets[0].getsockname()[1]
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            self._sockets.append(near)
+            self._start(self._connect, near)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._open.wait()
+    def _connect(self, near: socket.socket) -> None:
+        self._open.wait()
+        far = socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET)
+        self._sockets.append(far)
         try:
-            if isinstance(self._target, str):
-                far_reader, far_writer = await asyncio.open_unix_connection(self._target)
-            else:
-                far_reader, far_writer = await asyncio.open_connection(*self._target)
+            far.connect(self._target)
         except OSError:
-            writer.close()
+            with contextlib.suppress(OSError):
+                near.shutdown(socket.SHUT_RDWR)
             return
-        self._writers |= {writer, far_writer}
-        await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
-        self._writers -= {writer, far_writer}
+        self._start(self._copy, near, far)
+        self._start(self._copy, far, near)
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := await reader.read(1 << 16):
-                await self._open.wait()
-                writer.write(data)
-                await writer.drain()
+            while data := source.recv(1 << 16):
+                self._open.wait()
+                target.sendall(data)
         with contextlib.suppress(OSError):
-            writer.close()
+            target.shutdown(socket.SHUT_WR)

@@ -65,7 +65,7 @@ def test_scheduler_gone_for_good_costs_nobody_anything(scaled: Scaled) -> None:
     time.sleep(15)
     for each in (job, *more):
         document = scaled.client.job(each)
-        assert document["status"] in ("accepted", "running") and document["attempt"] == 1, document
+        assert document["status"] in ("accepted", "running") and document["attempt"] <= 1, document
     scaled.scheduler.start()
     scaled.wait_for_workers(90)
     for each in (job, *more):
