@@ -5,70 +5,133 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.datasets import ROW_GROUP_ROWS, column_type
 from pipelines.errors import BadInput
-from pipelines.imports.convert import Numbers, Target, convert, first_failure, in_range
-from pipelines.imports.delimited_read import cut
+from pipelines.imports.child import guarded
+from pipelines.imports.convert import Numbers, Rows, convert, in_range
+from pipelines.imports.layout import unique_names
+from pipelines.imports.rejects import Reject, cut
 from pipelines.imports.source import Source
-from pipelines.imports.survey import (
-    SOME_DECIMAL,
-    UNDECIDED,
-    SourceColumn,
-    Survey,
-    columns_of,
-    no_rows,
-    settle,
-)
+from pipelines.imports.survey import SourceColumn, Survey, columns_of, no_rows
+from pipelines.imports.typed import Loaded
+from pipelines.imports.unpack import FREE, RATIO
 from pipelines.plan import Json, Part
 from pipelines.run import Context
+from pipelines.store import open_store
 
 _BATCH = 4 * ROW_GROUP_ROWS
+_BATCH_BYTES = 128 << 20
+_PROBED = 8_192  # rows the child decodes at a time
 _PART_ROWS = _BATCH
 _PART_BYTES = 64 << 20  # uncompressed
 _AS_WRITTEN = Numbers(nulls=())
 
 
 def survey(context: Context, spec: Json, source: Source) -> Survey:
-    """Footer and digest. BadInput for a damaged file and for columns of types a dataset has no place for."""
-    digest, position = hashlib.sha256(), 0
-    for block in source.blocks(1 << 20):
-        digest.update(block)
-        position += len(block)
-        context.progress(position)
+    """Footer, parts and types, from a child that has decoded all of it once. BadInput for a damaged file."""
+    given = {"store": context.store_url, "source": source.place, "name": source.name}
+    told = guarded(context, "pipelines.imports.columnar:probe", given, source.name, source.size)
     with _open(source) as file:
-        schema, metadata = file.schema_arrow, file.metadata
-        columns = [_typed(column, schema.field(column.index).type) for column in settle(schema.names, spec)]
-        parts = _parts(metadata)
+        parts = _parts(file.metadata)
     if not parts:
         raise no_rows(source.name)
-    return Survey(tuple(columns), parts, {}, digest.hexdigest())
+    batch = max(1, min(_BATCH, _BATCH_BYTES // max(1, told["rowBytes"])))
+    parts = tuple(Part({**part.payload, "batch": batch}, part.weight) for part in parts)
+    names, said = unique_names(told["names"])
+    types = dict(zip(names, told["types"], strict=True))
+    return Survey(names, parts, {}, types=types, warnings=(*said, *told["warnings"]))
 
 
-def read(context: Context, spec: Json, payload: Json) -> Iterator[pa.Table]:
+def probe(argument: Json) -> Json:
+    """Runs in the child: decodes every batch the parts will decode, and forgets it.
+
+    What survives this is safe.
+    """
+    store = open_store(argument["store"])
+    source = Source(argument["name"], store, argument["source"].get("store"), argument["source"].get("file"))
+    with _open(source) as file:
+        schema, metadata = file.schema_arrow, file.metadata
+        types = [_declared(field) for field in schema]
+        cells = metadata.num_rows * max(1, metadata.num_columns)
+        most = max(FREE, RATIO * source.size)
+        if cells > most:
+            raise _bomb(source, f"{metadata.num_rows:,} rows x {metadata.num_columns:,} columns")
+        plain = 0
+        for part in _parts(metadata):
+            for batch in _batches(file, part.payload["groups"], source, _PROBED):
+                plain += _unfolded(batch)
+                if plain > most:
+                    raise _bomb(source, f"more than {most >> 20:,} MB")
+    said = [
+        f"Column {field.name!r} is {field.type} in the file; it is kept as JSON text."
+        for field in schema
+        if natural_type(field.type) is None
+    ]
+    return {
+        "names": schema.names,
+        "types": types,
+        "warnings": said,
+        "rowBytes": plain // max(1, metadata.num_rows),
+    }
+
+
+def read(context: Context, spec: Json, payload: Json) -> Iterator[Loaded]:
     """The rows of one part, in tables of a few row groups of ours."""
-    source, columns = Source.of(context.store, spec), columns_of(spec)
+    piece, columns = spec["pieces"][payload["piece"]], columns_of(spec)
+    source = Source.of(context.store, piece)
     row, total = payload["row"], payload["rows"]
     with _open(source) as file:
-        batches = file.iter_batches(_BATCH, row_groups=payload["groups"], use_threads=False)
-        while True:
-            try:
-                batch = next(batches, None)
-            except (OSError, pa.ArrowException) as error:
-                raise _damaged(source, error) from error
-            if batch is None:
-                return
-            arrays = [_values(batch.column(column.index), column, row) for column in columns]
+        for batch in _batches(file, payload["groups"], source, payload["batch"]):
+            arrays, rejects = _values(batch, columns, piece["places"], row)
+            table = pa.Table.from_arrays(arrays, names=[column.name for column in columns])
+            if rejects:
+                keep = np.ones(batch.num_rows, np.bool_)
+                keep[[reject.line - row - 1 for reject in rejects]] = False
+                table = table.filter(pa.array(keep))
             row += batch.num_rows
             context.progress(payload["weight"] * (row - payload["row"]) // (2 * total))
-            yield pa.Table.from_arrays(arrays, names=[column.name for column in columns])
+            yield Loaded(table, batch.num_rows, rejects, columns, {})
+
+
+def _unfolded(batch: pa.RecordBatch) -> int:
+    """Bytes of a batch once its dictionaries are written out, which is what the parts have to do."""
+    return sum(
+        column.cast(column.type.value_type).nbytes if pa.types.is_dictionary(column.type) else column.nbytes
+        for column in batch.columns
+    )
+
+
+def _batches(file: pq.ParquetFile, groups: list[int], source: Source, size: int) -> Iterator[pa.RecordBatch]:
+    batches = file.iter_batches(size, row_groups=groups, use_threads=False)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(source, error) from error
+        if batch is None:
+            return
+        yield batch
+
+
+def _bomb(source: Source, said: str) -> BadInput:
+    return BadInput(
+        f"The file {source.name!r} unpacks to {said}, more than {RATIO} times its size; it is refused "
+        "as a bomb. "
+        "Write it again without the repetition if it is none."
+    )
+
+
+def _declared(field: pa.Field) -> str:
+    return natural_type(field.type) or "text"
 
 
 def natural_type(kind: pa.DataType) -> str | None:
@@ -113,30 +176,6 @@ def _damaged(source: Source, error: Exception) -> BadInput:
     )
 
 
-def _typed(column: SourceColumn, kind: pa.DataType) -> SourceColumn:
-    natural = natural_type(kind)
-    if natural is None:
-        raise BadInput(
-            f"Column {column.source!r} is of type {kind}, which a dataset cannot hold; "
-            "leave it out of the file or write it as text."
-        )
-    if column.type == UNDECIDED:
-        return column.typed(natural)
-    if column.type == SOME_DECIMAL:
-        if not natural.startswith("decimal"):
-            raise BadInput(
-                f"Column {column.source!r} is {natural} in the file; "
-                "say how exact it is to be, for example 'decimal(18,2)'."
-            )
-        return column.typed(natural)
-    if {natural, column.type} == {"timestamp", "timestamptz"}:
-        raise BadInput(
-            f"Column {column.source!r} is {natural} in the file and cannot become {column.type}; "
-            f"give it type {natural!r} in options.columns."
-        )
-    return column
-
-
 def _parts(metadata: pq.FileMetaData) -> tuple[Part, ...]:
     """Row groups side by side until a part is worth its while."""
     parts: list[Part] = []
@@ -154,26 +193,52 @@ def _parts(metadata: pq.FileMetaData) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _values(array: pa.Array, column: SourceColumn, row: int) -> pa.Array:
-    """The values of a batch in the column's type. `row` is how many rows of the file come before."""
-    values, failed = _converted(array, column.target)
-    if failed is None:
-        return values
-    value = cut(str(array[failed].as_py() if not _too_fine(array) else array[failed].value))
-    raise BadInput(
-        f"Row {row + failed + 1}, column {column.source!r}: {column.target.complaint(value)}; "
-        "correct the value or give the column another type in options.columns."
-    )
+def _values(
+    batch: pa.RecordBatch, columns: Sequence[SourceColumn], places: Mapping[str, int], row: int
+) -> tuple[list[pa.Array], list[Reject]]:
+    """The columns of a batch in their types, and its bad rows.
+
+    `row` is how many rows of the file come before.
+    """
+    arrays, bad = [], dict[int, str]()
+    for column in columns:
+        array = batch.column(places[column.source])
+        values, failed = _converted(array, column)
+        for index in failed.tolist():
+            shown = array[index].value if pa.types.is_timestamp(array.type) else array[index].as_py()
+            complaint = column.target.complaint(cut(str(shown)))
+            bad.setdefault(int(index), f", column {column.source!r}: {complaint}")
+        arrays.append(values)
+    rendered = {
+        index: cut(str(list(batch.slice(index, 1).to_pylist()[0].values())), 1000)
+        for index in bad
+        if not _raw(batch)
+    }
+    return arrays, [
+        Reject(row + index + 1, reason, rendered.get(index, ""), "Row")
+        for index, reason in sorted(bad.items())
+    ]
 
 
-def _too_fine(array: pa.Array) -> bool:
-    return bool(pa.types.is_timestamp(array.type))
+def _raw(batch: pa.RecordBatch) -> bool:
+    """Can a row not be shown as Python values? Nanoseconds and odd bytes cannot."""
+    return any(pa.types.is_timestamp(field.type) for field in batch.schema)
 
 
-def _converted(array: pa.Array, target: Target) -> tuple[Any, int | None]:
+def _converted(array: pa.Array, column: SourceColumn) -> tuple[pa.Array, Rows]:
+    """The values, null where bad, and which are bad."""
+    none: Rows = np.empty(0, np.int64)
+    target = column.target
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
+    if array.type == pa.float16():
+        array = array.cast(pa.float32())  # which Arrow can compare
     natural = natural_type(array.type)
+    if natural is None:
+        array = pa.array(
+            [None if each is None else _as_json(each) for each in array.to_pylist()], pa.string()
+        )
+        natural = "text"
     if natural == "text" and target.type != "text" and not pa.types.is_null(array.type):
         try:
             return convert(array.cast(pa.string()), target, _AS_WRITTEN)
@@ -181,10 +246,30 @@ def _converted(array: pa.Array, target: Target) -> tuple[Any, int | None]:
             pass
     values = _lossless(array, target.arrow)
     if values is not None:
-        return values, None
-    return None, first_failure(
-        len(array), lambda end: _lossless(array.slice(0, end), target.arrow) is not None
-    )
+        return values, none
+    pieces = _halves(array, target.arrow)
+    values = pa.concat_arrays(pieces)
+    bad = np.asarray(values.is_null()) & np.asarray(array.is_valid())
+    return values, np.flatnonzero(bad).astype(np.int64)
+
+
+def _halves(array: pa.Array, kind: pa.DataType) -> list[pa.Array]:
+    """The values of an array, null for each that would change, found by halving."""
+    values = _lossless(array, kind)
+    if values is not None:
+        return [values]
+    if len(array) == 1:
+        return [pa.nulls(1, kind)]
+    middle = len(array) // 2
+    return _halves(array[:middle], kind) + _halves(array[middle:], kind)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _lossless(array: pa.Array, kind: pa.DataType) -> pa.Array | None:
@@ -201,6 +286,6 @@ def _lossless(array: pa.Array, kind: pa.DataType) -> pa.Array | None:
 
 
 def _both_nan(left: pa.Array, right: pa.Array) -> Any:
-    if not pa.types.is_floating(left.type) or left.type == pa.float16():
+    if not pa.types.is_floating(left.type):
         return pa.scalar(False)
     return pc.and_(pc.is_nan(left), pc.is_nan(right))

@@ -6,14 +6,16 @@ precision, years outside 1 to 9999) is caught here. Must not know of files and l
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.datasets import arrow_type
+from pipelines.imports.bytewise import letters, only_digits
 from pipelines.imports.strptime import parse_times, time_format
 
 TRUE = ("true", "t", "yes", "y", "1")
@@ -26,8 +28,17 @@ _ADVICE = {
     "timestamp": "is not a time like 2023-01-31 08:26:00",
     "timestamptz": "is not a time with an offset like 2023-01-31T08:26:00Z",
 }
+_CLOCK = r"[ T]\d\d(:?\d\d(:?\d\d(\.\d{1,9})?)?)?"
+_ISO = {
+    "date": r"^\d{4}-\d\d-\d\d$",
+    "timestamp": rf"^\d{{4}}-\d\d-\d\d({_CLOCK})?$",
+    "timestamptz": rf"^\d{{4}}-\d\d-\d\d{_CLOCK}(Z|[+-]\d\d(:?\d\d)?)$",
+}
 _FIRST = -62_135_596_800_000_000  # 0001-01-01 in microseconds
 _AFTER = 253_402_300_800_000_000  # 10000-01-01
+
+Rows = npt.NDArray[np.int64]
+_NONE: Rows = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,41 +75,63 @@ class Target:
         return f"{value!r} {_ADVICE.get(self.type, 'is not text')}"
 
 
-def convert(text: pa.Array, target: Target, numbers: Numbers) -> tuple[pa.Array | None, int | None]:
-    """(values, None), or (None, index of the first cell that is not what `target` asks for)."""
+def convert(text: pa.Array, target: Target, numbers: Numbers) -> tuple[pa.Array, Rows]:
+    """The values (null where a cell is missing or bad) and the rows of the cells that are bad."""
     if target.type == "text":
-        return text, None
-    if numbers.nulls:
+        return text, _NONE
+    if numbers.nulls and _may_miss(text, numbers.nulls):
         missing = pc.is_in(text, value_set=pa.array(numbers.nulls, pa.string()))
-        text = pc.if_else(missing, pa.scalar(None, pa.string()), text)
+        if pc.any(missing).as_py():
+            text = pc.if_else(missing, pa.scalar(None, pa.string()), text)
     values = _attempt(text, target, numbers)
+    if values is not None and values.null_count == text.null_count:
+        return values, _NONE
+    return _salvage(text, target, numbers)
+
+
+def _may_miss(text: pa.Array, nulls: tuple[str, ...]) -> bool:
+    """Could one of these words be in the column? Not when it holds digits only, and they do not."""
+    words = [word for word in nulls if word]
+    if any(set(word) <= set("0123456789-.") for word in words) or not only_digits(text, point=True):
+        return True
+    _, where = letters(text)
+    return bool((np.diff(where) == 0).any())
+
+
+def _salvage(text: pa.Array, target: Target, numbers: Numbers) -> tuple[pa.Array, Rows]:
+    """Value by value of the distinct ones: the good in their type, the rows of the bad."""
+    coded = text.dictionary_encode()
+    words = coded.dictionary
+    if target.type in _ISO and target.format is None:
+        words = pc.if_else(pc.match_substring_regex(words, _ISO[target.type]), words, pa.scalar(None))
+    pieces = list(_halves(words, target, numbers))
+    values = pa.concat_arrays(pieces) if pieces else pa.nulls(0, target.arrow)
+    result = values.take(coded.indices)
+    bad = pc.and_(pc.is_null(result), pc.is_valid(text))
+    return result, np.flatnonzero(bad.to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+def _halves(words: pa.Array, target: Target, numbers: Numbers) -> list[pa.Array]:
+    """The values of `words`, null for each that is bad, found by halving."""
+    values = _attempt(words, target, numbers)
     if values is not None:
-        return values, None
-    return None, first_failure(
-        len(text), lambda end: _attempt(text.slice(0, end), target, numbers) is not None
-    )
-
-
-def first_failure(count: int, passes: Callable[[int], bool]) -> int:
-    """The index of the first bad item, when `passes(n)` tells whether the first n items are all good."""
-    low, high = 0, count  # the first `low` pass, the first `high` do not
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if passes(middle) else (low, middle)
-    return low
+        return [values]
+    if len(words) == 1:
+        return [pa.nulls(1, target.arrow)]
+    middle = len(words) // 2
+    return _halves(words[:middle], target, numbers) + _halves(words[middle:], target, numbers)
 
 
 def _attempt(text: pa.Array, target: Target, numbers: Numbers) -> pa.Array | None:
+    """The values, null for what is plainly none; None when some value is bad in a way Arrow trips over."""
     try:
         values = _cast(text, target, numbers)
     except pa.ArrowInvalid:
         return None
-    if values is None or values.null_count > text.null_count or not in_range(values):
-        return None
-    return values
+    return values if in_range(values) else None
 
 
-def _cast(text: pa.Array, target: Target, numbers: Numbers) -> pa.Array | None:
+def _cast(text: pa.Array, target: Target, numbers: Numbers) -> pa.Array:
     kind = arrow_type(target.type)
     if target.format is not None:
         times = parse_times(text, time_format(target.format))
@@ -110,6 +143,8 @@ def _cast(text: pa.Array, target: Target, numbers: Numbers) -> pa.Array | None:
         known = pc.is_in(lower, value_set=pa.array([*TRUE, *FALSE]))
         return pc.if_else(known, pc.is_in(lower, value_set=pa.array(TRUE)), pa.scalar(None, pa.bool_()))
     if target.type in ("date", "timestamp", "timestamptz"):
+        return text.cast(kind)
+    if numbers.plain and only_digits(text, point=target.type != "integer"):
         return text.cast(kind)
     clean = plain_numbers(text, target.type, numbers)
     values = clean.cast(kind)

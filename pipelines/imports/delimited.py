@@ -1,58 +1,53 @@
-"""CSV and TSV: one pass that hashes, cuts at record boundaries and decides types; parts that parse.
+"""CSV, TSV and the like: find out how the text is written, cut it at record boundaries, read the parts.
 
-`survey` runs once in the plan, `read` once a part. The records' grammar is `records`', cells are `convert`'s.
+`survey` runs once in the plan: it looks at head and tail, then passes once over the file to cut it and to see
+its encoding. `read` runs once a part. The grammar is `records`', the dialect `sniff`'s and `layout`'s.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pacsv
-
 from pipelines.errors import BadInput
-from pipelines.imports.convert import Numbers
-from pipelines.imports.delimited_read import PartReader
-from pipelines.imports.infer import Guess
-from pipelines.imports.records import Grammar, Run, count_lines, runs, toggles
+from pipelines.imports import transcode
+from pipelines.imports.delimited_read import TextReader
+from pipelines.imports.encoding import Evidence, marked
+from pipelines.imports.layout import find_layout, footer_records, repeats_header, unique_names
+from pipelines.imports.records import Grammar, Run, count_lines, record_starts, runs, toggles
+from pipelines.imports.sniff import Marks, Record, find_marks, read_records, standin
 from pipelines.imports.source import Source
-from pipelines.imports.survey import (
-    SOME_DECIMAL,
-    UNDECIDED,
-    SourceColumn,
-    Survey,
-    columns_of,
-    no_rows,
-    settle,
-)
+from pipelines.imports.survey import Survey, columns_of
+from pipelines.imports.typed import Loaded, load
 from pipelines.plan import Json, Part
 from pipelines.run import Context
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLOCK = 1 << 20
 _RUN = 4 << 20
-_HEAD = 16 << 20  # a header has to end within these bytes
+_HEAD = 1 << 20  # what the dialect is found in
+_TAIL = 1 << 16  # what a footer is looked for in
+_SAMPLED = 1 << 16  # bytes of each run that types are guessed by before the parts decide
 _SMALLEST, _LARGEST = 8 << 20, 48 << 20  # bytes of a part
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How the text is written."""
+    """How the text is written: what the receipt says, and all that reading a part needs."""
 
     delimiter: str
     quote: str | None
+    escape: str | None
     encoding: str
     header: bool
     skip: int
-    decimal: str
-    thousands: str | None
+    footer: int
     nullValues: tuple[str, ...]
+    width: int
+    standin: str | None = None  # the one character in the copy that is read
+    decoded: bool = False  # the copy that is read is UTF-8, whatever the file is
 
     @classmethod
     def of(cls, value: Json) -> Dialect:
@@ -60,138 +55,221 @@ class Dialect:
 
     @property
     def grammar(self) -> Grammar:
-        return Grammar(ord(self.delimiter), None if self.quote is None else ord(self.quote))
+        return Marks(self.standin or self.delimiter, self.quote, self.escape).grammar
 
-    @property
-    def numbers(self) -> Numbers:
-        return Numbers(self.decimal, self.thousands, self.nullValues)
+    def reader(self) -> TextReader:
+        restored = self.delimiter if self.standin else None
+        encoding = "utf-8" if self.decoded else self.encoding
+        return TextReader(self.grammar, encoding, self.width, self.nullValues, restored)
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Where the records begin, and what the first line says of them."""
+    """Where the records are: bytes [start, end), the first on `line`; the names as bytes of the file."""
 
+    dialect: Dialect
     names: tuple[str, ...]
     start: int
+    end: int
     line: int
-
-
-def dialect_of(spec: Json) -> Dialect:
-    """The dialect asked for, else the format's own."""
-    options: Json = spec["options"]
-    return Dialect(
-        delimiter=options.get("delimiter") or ("\t" if spec["format"] == "tsv" else ","),
-        quote=options.get("quote", '"'),
-        encoding=options.get("encoding") or "utf-8",
-        header=options.get("header", True),
-        skip=options.get("skip", 0),
-        decimal=options.get("decimal", "."),
-        thousands=options.get("thousands"),
-        nullValues=tuple(options.get("nullValues", [""])),
-    )
+    warnings: tuple[str, ...]
 
 
 def survey(context: Context, spec: Json, source: Source) -> Survey:
     """One pass over the whole file, in bounded memory."""
-    dialect = dialect_of(spec)
-    body = find_body(source, dialect)
-    columns = settle(body.names, spec)
-    digest = hashlib.sha256()
-    deciding = _Deciding(columns, dialect, len(body.names))
-    parts: list[Part] = []
+    options: Json = spec["options"]
+    source, wide = _in_utf8(context, source, options)
+    source, body = _body(context, spec, source)
+    evidence, parts, samples = Evidence(), list[Part](), list[Any]()
     target = min(_LARGEST, max(_SMALLEST, source.size // 24))
-    for run in runs(_hashed(source, digest, body.start), dialect.grammar, body.start, body.line, _RUN):
+    blocks = _between(source, body.start, body.end)
+    for run in runs(_seen(blocks, evidence), body.dialect.grammar, body.start, body.line, _RUN):
         context.progress(run.start)
-        deciding.feed(run)
+        samples.append(_sample(run, body.dialect))
         _extend(parts, run, target)
-    if not any(part.weight for part in parts):
-        raise no_rows(source.name)
-    return Survey(deciding.decided(), tuple(parts), asdict(dialect), digest.hexdigest())
+    evidence.feed(source.read(0, body.start))
+    asked = options.get("encoding")
+    encoding = asked or ("utf-8" if wide else evidence.decide())
+    names, said = unique_names(_decoded(body.names, "utf-8" if wide else encoding))
+    dialect = asdict(replace(body.dialect, encoding=wide or encoding, decoded=wide is not None))
+    found = [f"The text was read as {encoding}, the likeliest encoding; options.encoding says otherwise."]
+    return Survey(
+        names,
+        tuple(parts),
+        {**dialect, "nullValues": list(body.dialect.nullValues)},
+        samples=tuple(samples),
+        warnings=(*body.warnings, *said, *(found if encoding != "utf-8" and not asked else ())),
+        place=source.place,
+    )
 
 
-def read(context: Context, spec: Json, payload: Json) -> Iterator[pa.Table]:
+def read(context: Context, spec: Json, payload: Json) -> Iterator[Loaded]:
     """The rows of one part."""
-    source = Source.of(context.store, spec)
-    data = source.read(payload["start"], payload["bytes"])
+    piece: Json = spec["pieces"][payload["piece"]]
+    data = Source.of(context.store, piece).read(payload["start"], payload["bytes"])
     context.check()
-    dialect, columns = Dialect.of(spec["dialect"]), columns_of(spec)
-    in_file_order = sorted(columns, key=lambda column: column.index)
-    reader = PartReader(in_file_order, dialect.grammar, dialect.encoding, dialect.numbers)
-    table = reader.read(data, payload["line"])
+    part = Dialect.of(piece["dialect"]).reader().read(data, payload["line"], payload.get("broken", ()))
     context.progress(len(data) // 2)
-    if table.num_rows:
-        yield table.select([column.name for column in columns])
+    yield load(part, columns_of(spec), piece["places"], spec)
 
 
-def find_body(source: Source, dialect: Dialect) -> Body:
-    """Skip what is to be skipped and read the header. BadInput for an empty file and for UTF-16."""
-    head = source.read(0, _BLOCK)
-    if not head:
-        raise BadInput(f"The file {source.name!r} is empty; there is nothing to import.")
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff") or head[:200].count(0) > len(head[:200]) // 4:
-        raise BadInput(f"The file {source.name!r} is UTF-16, which is not read yet; save it as UTF-8.")
-    start = 3 if dialect.encoding == "utf-8" and head.startswith(b"\xef\xbb\xbf") else 0
-    span = _first_record(head, start, dialect)
-    if span is None and len(head) == _BLOCK:
-        head = source.read(0, _HEAD)
-        span = _first_record(head, start, dialect)
-        if span is None and len(head) == _HEAD:
-            raise BadInput(
-                f"The first record of {source.name!r} is longer than {_HEAD >> 20} MB; check quote and skip."
-            )
-    first, end = span if span is not None else (_unskipped(head, start, dialect), len(head))
-    record, line = head[first:end], 1 + count_lines(head[:first])
-    cells = _cells(record, dialect, line)
-    if not cells:
+def _in_utf8(context: Context, source: Source, options: Json) -> tuple[Source, str | None]:
+    """The file itself and None; or a UTF-8 copy and the encoding, when its bytes cannot be cut."""
+    asked = options.get("encoding")
+    found, _ = marked(source.read(0, 1 << 12))
+    wide = found if found not in (None, "utf-8") else None
+    if asked and not transcode.ascii_below(asked):
+        wide = asked
+    return (source, None) if wide is None else (transcode.to_utf8(context, source, wide), wide)
+
+
+def _body(context: Context, spec: Json, source: Source) -> tuple[Source, Body]:
+    """What the first and the last bytes say; of a copy, when the delimiter has two characters."""
+    head = source.read(0, _HEAD)
+    sample = head[_begin(head, spec["options"].get("skip", 0)) :]
+    if not sample.strip():
+        raise BadInput(f"The file {source.name!r} has no text in it; there is nothing to import.")
+    _check_text(source, sample)
+    marks = find_marks(sample, "\t" if spec["format"] == "tsv" else ",", spec["options"])
+    if len(marks.delimiter) == 1:
+        return source, find_body(source, spec, marks)
+    mark = standin(head, marks.delimiter)
+    copy = transcode.replace_twofold(context, source, marks.delimiter, mark)
+    body = find_body(copy, spec, replace(marks, delimiter=mark))
+    dialect = replace(body.dialect, delimiter=marks.delimiter, standin=mark)
+    return copy, replace(body, dialect=dialect)
+
+
+def find_body(source: Source, spec: Json, marks: Marks) -> Body:
+    """Where the table is. BadInput for what is no table, or more than one."""
+    options: Json = spec["options"]
+    head = source.read(0, _HEAD)
+    start = _begin(head, options.get("skip", 0))
+    sample = head[start:]
+    records = read_records(sample if len(head) < _HEAD else _whole_lines(sample), marks)
+    if not records:
         raise BadInput(f"The file {source.name!r} has no header; there is nothing to import.")
-    if dialect.header:
-        return Body(tuple(cells), end, line + count_lines(record))
-    return Body(tuple(f"column{n}" for n in range(1, len(cells) + 1)), first, line)
+    rows = [record.cells for record in records]
+    layout = find_layout(rows, options.get("header"), "skip" in options)
+    first = records[layout.rows].start if layout.rows < len(records) else len(sample)
+    end, footer, notes = _footer(source, start + first, marks, layout.width, options)
+    second = repeats_header(rows, layout) if not {"header", "skip"} & set(options) else None
+    if second is not None and start + records[second].start < end:
+        raise BadInput(
+            f"Line {count_lines(head[:start]) + records[second].line + 1} of {source.name!r} begins a second "
+            "table; import one table a file, or say options.skip, options.header and options.footer."
+        )
+    above = records[layout.first].line
+    said = [f"{_lines(above)} above the header left out."] if above else []
+    dialect = Dialect(
+        delimiter=marks.delimiter,
+        quote=marks.quote,
+        escape=marks.escape,
+        encoding="utf-8",
+        header=layout.header,
+        skip=count_lines(head[:start]) + above,
+        footer=footer,
+        nullValues=tuple(options.get("nullValues", ("", "\\N"))),
+        width=layout.width,
+    )
+    line = 1 + count_lines(head[: start + first])
+    return Body(dialect, layout.names, start + first, end, line, (*said, *notes))
 
 
-def _unskipped(head: bytes, start: int, dialect: Dialect) -> int:
-    """Where the first line is that is neither skipped nor blank."""
-    position = start
-    for _ in range(dialect.skip):
+def _begin(head: bytes, skip: int) -> int:
+    """Where the text begins, behind a byte order mark and the lines to skip."""
+    position = marked(head)[1]
+    for _ in range(skip):
         found = _LINE_END.search(head, position)
         position = found.end() if found else len(head)
-    while (found := _LINE_END.match(head, position)) is not None:
-        position = found.end()
     return position
 
 
-def _first_record(head: bytes, start: int, dialect: Dialect) -> tuple[int, int] | None:
-    """(start, end) of the first record that is not blank, None when it does not end in `head`."""
-    first = _unskipped(head, start, dialect)
-    rest = head[first:]
-    flips = toggles(rest, dialect.grammar)
-    for found in _LINE_END.finditer(rest):
-        if not int(np.searchsorted(flips, found.start())) & 1:
-            return (first, first + found.end())
-    return None
-
-
-def _cells(record: bytes, dialect: Dialect, line: int) -> list[str]:
-    try:
-        text = record.decode(dialect.encoding).strip("\r\n")
-    except UnicodeDecodeError as error:
+def _check_text(source: Source, sample: bytes) -> None:
+    """Bytes that are plainly no text are refused before they are taken for one long line."""
+    some = sample[: 1 << 14]
+    control = sum(some.count(byte) for byte in (*range(9), *range(14, 28)))
+    if control * 10 > len(some):
         raise BadInput(
-            f"Line {line}: the header has byte 0x{record[error.start]:02x}, which is not {dialect.encoding}; "
-            "set options.encoding, for example to 'cp1252'."
-        ) from None
-    quoting: dict[str, Any] = {"quotechar": dialect.quote} if dialect.quote else {"quoting": csv.QUOTE_NONE}
-    rows = list(csv.reader([text], delimiter=dialect.delimiter, **quoting)) if text else []
-    return rows[0] if rows else []
+            f"The file {source.name!r} is not text; name its format in options.format if it is known."
+        )
 
 
-def _hashed(source: Source, digest: Any, start: int) -> Iterator[bytes]:
-    """Every block into the digest; what comes after `start` to the caller."""
-    position = 0
-    for block in source.blocks(_BLOCK):
-        digest.update(block)
-        if position + len(block) > start:
-            yield block[max(0, start - position) :]
-        position += len(block)
+def _whole_lines(sample: bytes) -> bytes:
+    end = max(sample.rfind(b"\n"), sample.rfind(b"\r")) + 1
+    return sample[:end] if end else sample
+
+
+def _footer(
+    source: Source, start: int, marks: Marks, width: int, options: Json
+) -> tuple[int, int, list[str]]:
+    """(where the rows end, how many records are notes below them, what to say of it)."""
+    size = source.size
+    wanted = options.get("footer")
+    if wanted == 0:
+        return size, 0, []
+    begin = max(start, size - _TAIL)
+    tail = source.read(begin, size - begin)
+    if begin > start:
+        found = _LINE_END.search(tail)
+        begin, tail = (begin + found.end(), tail[found.end() :]) if found else (size, b"")
+    if len(toggles(tail, marks.grammar)) & 1:
+        return size, 0, []
+    records = read_records(tail, marks, limit=1 << 20)
+    blank = [index > 0 and _blank_between(tail, records, index) for index in range(len(records))]
+    count = wanted or footer_records([each.cells for each in records], blank, width)
+    if not count or count >= len(records):
+        return size, 0, []
+    where = records[-count].start
+    said = _whole_lines(tail[where : where + 200]).decode("latin-1").split("\n")[0].strip()
+    return (
+        begin + where,
+        count,
+        [f"{_lines(count)} below the table left out as notes, beginning with {said[:80]!r}."],
+    )
+
+
+def _blank_between(data: bytes, records: list[Record], index: int) -> bool:
+    gap = data[records[index - 1].start : records[index].start]
+    return len(_LINE_END.findall(gap[len(gap.rstrip(b"\r\n")) :])) > 1
+
+
+def _between(source: Source, start: int, end: int) -> Iterator[bytes]:
+    with source.open() as file:
+        file.seek(start)
+        left = end - start
+        while left > 0 and (block := file.read(min(_BLOCK, left))):
+            left -= len(block)
+            yield block
+
+
+def _seen(blocks: Iterator[bytes], evidence: Evidence) -> Iterator[bytes]:
+    """The blocks, shown to the encoding's evidence in whole lines."""
+    rest = b""
+    for block in blocks:
+        if not (block.isascii() and not rest):
+            cut = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
+            evidence.feed(rest + block[:cut])
+            rest = block[cut:]
+        yield block
+    evidence.feed(rest)
+
+
+def _sample(run: Run, dialect: Dialect) -> Any:
+    """Whole records from the beginning of a run, as text columns."""
+    data = run.data
+    if len(data) > _SAMPLED:
+        data = data[:_SAMPLED]
+        data = data[: int(record_starts(data, dialect.grammar)[-1])]
+    broken = [each for each in run.broken if each[0] + each[1] <= len(data)]
+    reader = dialect.reader()
+    if not data.isascii():
+        data = data.decode("latin-1").encode("ascii", "replace")  # the encoding is not known yet
+    return reader.read(data, run.line, broken).table
+
+
+def _decoded(names: tuple[str, ...], encoding: str) -> list[str]:
+    return [name.encode("latin-1").decode(encoding, "replace") for name in names]
 
 
 def _extend(parts: list[Part], run: Run, target: int) -> None:
@@ -200,64 +278,22 @@ def _extend(parts: list[Part], run: Run, target: int) -> None:
         return  # blank lines at the end make no part of their own
     if parts and parts[-1].weight < target:
         last = parts.pop()
-        size = run.start + len(run.data) - last.payload["start"]
-        parts.append(Part({**last.payload, "bytes": size}, size))
+        shift = run.start - last.payload["start"]
+        broken = [*last.payload["broken"], *([at + shift, length] for at, length in run.broken)]
+        parts.append(
+            Part({**last.payload, "bytes": shift + len(run.data), "broken": broken}, shift + len(run.data))
+        )
         return
-    payload = {"n": len(parts), "start": run.start, "bytes": len(run.data), "line": run.line}
+    broken = [list(each) for each in run.broken]
+    payload = {
+        "n": len(parts),
+        "start": run.start,
+        "bytes": len(run.data),
+        "line": run.line,
+        "broken": broken,
+    }
     parts.append(Part(payload, len(run.data)))
 
 
-class _Deciding:
-    """The columns whose types the values decide, and what they may still be."""
-
-    def __init__(self, columns: Sequence[SourceColumn], dialect: Dialect, width: int) -> None:
-        self._columns = columns
-        self._dialect = dialect
-        self._names = [str(index) for index in range(width)]
-        self._guesses = {
-            column.index: Guess(dialect.numbers, decimal_only=column.type == SOME_DECIMAL)
-            for column in columns
-            if column.type in (UNDECIDED, SOME_DECIMAL)
-        }
-
-    def feed(self, run: Run) -> None:
-        open_ = [str(index) for index, guess in self._guesses.items() if guess.open]
-        if not open_:
-            return
-        data, encoding = run.data, self._dialect.encoding
-        if encoding != "utf-8":
-            data = data.decode(encoding, "replace").encode()
-        table = pacsv.read_csv(
-            pa.BufferReader(data),
-            pacsv.ReadOptions(use_threads=False, column_names=self._names, block_size=len(data) + 1),
-            pacsv.ParseOptions(
-                delimiter=self._dialect.delimiter,
-                quote_char=self._dialect.quote or False,
-                newlines_in_values=True,
-                invalid_row_handler=lambda row: "skip",
-            ),
-            pacsv.ConvertOptions(
-                column_types=dict.fromkeys(open_, pa.string()),
-                include_columns=open_,
-                null_values=list(self._dialect.nullValues),
-                strings_can_be_null=True,
-                check_utf8=False,
-            ),
-        )
-        for name in open_:
-            for chunk in table[name].chunks:
-                self._guesses[int(name)].feed(chunk)
-
-    def decided(self) -> tuple[SourceColumn, ...]:
-        """All columns with their types. BadInput for a decimal column that no decimal holds."""
-        result = []
-        for column in self._columns:
-            guess = self._guesses.get(column.index)
-            kind = column.type if guess is None else guess.decide()
-            if kind is None:
-                raise BadInput(
-                    f"Column {column.source!r} has decimals of more than 38 digits; "
-                    "give it type 'text' or 'float'."
-                )
-            result.append(column.typed(kind))
-        return tuple(result)
+def _lines(count: int) -> str:
+    return f"{count} line" if count == 1 else f"{count} lines"

@@ -1,16 +1,16 @@
-"""One part of delimited text into a table: Arrow's typed reader first, cell by cell only where it stumbles.
+"""One part of delimited text into columns of text; rows that do not conform are set aside with their line.
 
-A bad row ends the import; the error names the first one of the part in file order, by physical line, column
-and value. What a cell may be is `convert`'s.
+Arrow's reader splits the records. What it would let through is found before it runs and cut out: bytes that
+are not of the encoding, text behind a closing quote, lines whose quote never closes. What a cell may be is
+`typed`'s business.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,208 +19,210 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from pipelines.errors import BadInput
-from pipelines.imports.convert import FALSE, TRUE, Numbers, convert, in_range
-from pipelines.imports.records import Grammar, count_lines, record_starts
-from pipelines.imports.survey import SourceColumn
-
-_CACHED = 1 << 18
-_COLUMN = re.compile(r"In CSV column #(\d+)")
-_TRUE = [form for word in TRUE for form in {word, word.upper(), word.title()}]
-_FALSE = [form for word in FALSE for form in {word, word.upper(), word.title()}]
-
-
-class _NotUtf8(Exception):
-    """Some text column holds bytes that are not UTF-8."""
+from pipelines.imports.records import Grammar, record_starts, stray_closers, toggles
+from pipelines.imports.rejects import Reject, cut
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
-    """A bad row: its record (0-based within the part), the column if one is to blame, what is wrong."""
+class Place:
+    """A bad record: its offset in the part as read, how long it is, what is wrong."""
 
-    record: int
-    column: str | None
-    detail: str
+    start: int
+    length: int
+    reason: str
 
 
 @dataclass
-class PartReader:
-    """Reads parts of one file. `columns` are all of the file's, in file order."""
+class TextPart:
+    """The conforming records as text columns named "0", "1"...; `rejects` are the others."""
 
-    columns: Sequence[SourceColumn]
+    table: pa.Table
+    rejects: list[Reject]
+    _where: _Where
+
+    def reject(self, rows: npt.NDArray[np.int64], reasons: Sequence[str]) -> list[Reject]:
+        """Rows of the table as rejects."""
+        return self._where.of_rows(rows, reasons)
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """Reads parts of one file. `width` is how many cells a record has; `nulls` are words for missing."""
+
     grammar: Grammar
     encoding: str
-    numbers: Numbers
-    _exact: set[int] = field(default_factory=set)  # columns read as text and converted cell by cell
+    width: int
+    nulls: tuple[str, ...] = ("",)
+    standin: str | None = None  # what `grammar.delimiter` stands in for
 
-    def read(self, data: bytes, line: int) -> pa.Table:
-        """The records of `data`, which begins on `line` of its file. BadInput for the first bad one."""
-        try:
-            text = data if self.encoding == "utf-8" else data.decode(self.encoding).encode()
-            return self._rows(text, line)
-        except UnicodeDecodeError as error:
-            broken = error.start
-        except _NotUtf8:
-            broken = _first_not_utf8(data)
+    def read(self, data: bytes, line: int, broken: Sequence[Sequence[int]] = ()) -> TextPart:
+        """The records of `data`, which begins on `line` of its file.
+
+        `broken` are (offset, length) to leave out.
+        """
+        bad = [Place(start, length, "the quote that opens here is never closed") for start, length in broken]
+        clean, cuts = _without(data, bad)
+        more = self._malformed(clean)
+        if more:
+            bad = sorted([*bad, *(_moved(each, cuts) for each in more)], key=lambda each: each.start)
+            clean, cuts = _without(data, bad)
+        text = clean if self.encoding == "utf-8" else clean.decode(self.encoding).encode()
+        where = _Where(self, data, clean, text, line, bad, cuts)
+        table = self._split(text, where)
+        if self.standin is not None:
+            table = _restored(table, chr(self.grammar.delimiter), self.standin)
+        return TextPart(table, where.rejects(), where)
+
+    def _malformed(self, data: bytes) -> list[Place]:
+        """Records with a quote that closes too early, or with bytes that are not of the encoding."""
+        flips = toggles(data, self.grammar)
+        strays = stray_closers(data, flips, self.grammar)
+        undecodable = self._undecodable(data)
+        if not len(strays) and not len(undecodable):
+            return []
         starts = record_starts(data, self.grammar)
-        record = int(starts[starts <= broken][-1])
-        if record:
-            self._rows(data[:record].decode(self.encoding).encode(), line)  # an earlier bad row comes first
-        self._undecodable(data, record, broken, line)
+        found: dict[int, str] = {}
+        for offset in undecodable:
+            record = int(np.searchsorted(starts, offset, side="right")) - 1
+            said = f"byte 0x{data[offset]:02x} is not {self.encoding}; options.encoding may name another"
+            found.setdefault(record, said)
+        for offset in strays.tolist():
+            record = int(np.searchsorted(starts, offset, side="right")) - 1
+            found.setdefault(record, "text after a closing quote")
+        ends = np.append(starts[1:], len(data))
+        return [Place(int(starts[n]), int(ends[n] - starts[n]), found[n]) for n in sorted(found) if n >= 0]
 
-    def _rows(self, text: bytes, line: int) -> pa.Table:
-        self._exact = {each.index for each in self.columns if not _arrow_reads(each, self.numbers)}
-        integers = {each.index for each in self.columns if each.type == "integer"}
-        if integers and _may_hold_hexadecimal(text):
-            self._exact |= integers
-        table, bad = self._parse(text)
-        skipped = np.array(sorted(each.record for each in bad), np.int64)
-        arrays = []
-        for column in self.columns:
-            array = _one(table[str(column.index)])
-            if column.index in self._exact:
-                values, failed = convert(array, column.target, self.numbers)
-                if failed is not None:
-                    complaint = column.target.complaint(cut(array[failed].as_py()))
-                    bad.append(Bad(_record_of(failed, skipped), column.source, complaint))
-                    continue
-                array = values
-            arrays.append(array)
-        if bad:
-            raise self._located(text, line, min(bad, key=lambda each: each.record))
-        return pa.Table.from_arrays(arrays, names=[column.name for column in self.columns])
+    def _undecodable(self, data: bytes) -> list[int]:
+        """The first bad byte of each line that has one."""
+        if data.isascii():
+            return []
+        try:
+            data.decode(self.encoding)
+            return []
+        except UnicodeDecodeError:
+            pass
+        found, position = [], 0
+        for piece in re.split(rb"(?<=[\r\n])", data):
+            if not piece.isascii():
+                try:
+                    piece.decode(self.encoding)
+                except UnicodeDecodeError as error:
+                    found.append(position + error.start)
+            position += len(piece)
+        return found
 
-    def _parse(self, text: bytes) -> tuple[pa.Table, list[Bad]]:
-        """All well-formed records, and the rows of a wrong width. Columns Arrow cannot read become exact."""
-        while True:
-            bad: list[Bad] = []
-            try:
-                table = self._read_csv(text, bad)
-            except pa.ArrowInvalid as error:
-                found = _COLUMN.search(str(error))
-                if found is None:
-                    raise BadInput(f"The file is not readable as delimited text: {error}") from error
-                if int(found[1]) in self._exact:
-                    raise _NotUtf8 from error
-                self._exact.add(int(found[1]))
-                continue
-            doubtful = {
-                column.index
-                for column in self.columns
-                if column.index not in self._exact and _doubtful(table[str(column.index)])
-            }
-            if not doubtful:
-                return table, bad
-            self._exact |= doubtful
+    def _split(self, text: bytes, where: _Where) -> pa.Table:
+        names = [str(index) for index in range(self.width)]
+        if not text.strip(b"\r\n"):
+            return pa.table({name: pa.array([], pa.string()) for name in names})
 
-    def _read_csv(self, text: bytes, bad: list[Bad]) -> pa.Table:
         def reject(row: Any) -> str:
-            found = f"{_count(row.actual_columns, 'value')} for {_count(row.expected_columns, 'column')}"
-            bad.append(Bad(row.number - 1, None, f"{found} in {cut(row.text)!r}"))
+            where.wrong_width(row.number - 1, row.actual_columns, row.expected_columns)
             return "skip"
 
-        types = {
-            str(column.index): pa.string() if column.index in self._exact else column.target.arrow
-            for column in self.columns
-        }
-        return pacsv.read_csv(
-            pa.BufferReader(text),
-            pacsv.ReadOptions(use_threads=False, column_names=list(types), block_size=len(text) + 1),
-            pacsv.ParseOptions(
-                delimiter=chr(self.grammar.delimiter),
-                quote_char=False if self.grammar.quote is None else chr(self.grammar.quote),
-                newlines_in_values=self.grammar.quote is not None,
-                invalid_row_handler=reject,
-            ),
-            pacsv.ConvertOptions(
-                column_types=types,
-                null_values=list(self.numbers.nulls),
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,  # "" is an empty text, nothing is a missing one
-                true_values=_TRUE,
-                false_values=_FALSE,
-            ),
-        )
-
-    def _located(self, text: bytes, line: int, bad: Bad) -> BadInput:
-        start = int(record_starts(text, self.grammar)[bad.record])
-        where = f"Line {line + count_lines(text[:start])}"
-        if bad.column is None:
-            return BadInput(
-                f"{where}: {bad.detail}; correct the row, or check delimiter and quote in the options."
+        try:
+            return pacsv.read_csv(
+                pa.BufferReader(text),
+                pacsv.ReadOptions(use_threads=False, column_names=names, block_size=len(text) + 1),
+                pacsv.ParseOptions(
+                    delimiter=chr(self.grammar.delimiter),
+                    quote_char=False if self.grammar.quote is None else chr(self.grammar.quote),
+                    escape_char=False if self.grammar.escape is None else chr(self.grammar.escape),
+                    newlines_in_values=self.grammar.quote is not None,
+                    invalid_row_handler=reject,
+                ),
+                pacsv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()),
+                    null_values=list(self.nulls),
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=False,  # "" is an empty text, nothing is a missing one
+                    check_utf8=False,
+                ),
             )
-        return BadInput(
-            f"{where}, column {bad.column!r}: {bad.detail}; "
-            "correct the value or give the column another type in options.columns."
-        )
-
-    def _undecodable(self, data: bytes, record: int, broken: int, line: int) -> NoReturn:
-        before = data[record:broken].decode("latin-1")
-        quoting: dict[str, Any] = (
-            {"quoting": csv.QUOTE_NONE}
-            if self.grammar.quote is None
-            else {"quotechar": chr(self.grammar.quote)}
-        )
-        cells = next(csv.reader([before + "x"], delimiter=chr(self.grammar.delimiter), **quoting))
-        column = self.columns[min(len(cells), len(self.columns)) - 1]
-        value = cells[-1][:-1] + data[broken : broken + 20].decode(self.encoding, "replace").splitlines()[0]
-        raise BadInput(
-            f"Line {line + count_lines(data[:record])}, column {column.source!r}: "
-            f"byte 0x{data[broken]:02x} in {cut(value)!r} is not {self.encoding}; "
-            f"set options.encoding, for example to {'cp1252' if self.encoding == 'utf-8' else 'latin-1'!r}."
-        )
+        except pa.ArrowInvalid as error:
+            raise BadInput(f"The file is not readable as delimited text: {error}") from error
 
 
-def cut(value: str | None) -> str:
-    """A value short enough for a message."""
-    text = value or ""
-    return text if len(text) <= 80 else text[:79] + "…"
+@dataclass
+class _Where:
+    """Knows the way back from a row of the table to its line and raw text. Costs nothing until asked."""
+
+    reader: TextReader
+    data: bytes
+    clean: bytes
+    text: bytes
+    line: int
+    bad: list[Place]
+    cuts: npt.NDArray[np.int64]
+    _wrong: dict[int, str] = field(default_factory=dict)
+    _starts: npt.NDArray[np.int64] | None = None
+    _ends: npt.NDArray[np.int64] | None = None
+
+    def wrong_width(self, record: int, found: int, expected: int) -> None:
+        self._wrong[record] = f"{_count(found, 'value')} for {_count(expected, 'column')}"
+
+    def rejects(self) -> list[Reject]:
+        found = [self._reject(each.start, each.start + each.length, each.reason) for each in self.bad]
+        found += [self._of_record(record, reason) for record, reason in self._wrong.items()]
+        return found
+
+    def of_rows(self, rows: npt.NDArray[np.int64], reasons: Sequence[str]) -> list[Reject]:
+        wrong = np.array(sorted(self._wrong), np.int64)
+        before = wrong - np.arange(len(wrong))  # good rows before each record left out
+        records = rows + np.searchsorted(before, rows, side="right")
+        return [self._of_record(int(n), reason) for n, reason in zip(records, reasons, strict=True)]
+
+    def _of_record(self, record: int, reason: str) -> Reject:
+        if self._starts is None:
+            self._starts = record_starts(self.clean, self.reader.grammar)
+        start = int(self._starts[record])
+        end = int(self._starts[record + 1]) if record + 1 < len(self._starts) else len(self.clean)
+        first = start + int(_shift(start, self.cuts))
+        return self._reject(first, first + end - start, reason)
+
+    def _reject(self, start: int, end: int, reason: str) -> Reject:
+        if self._ends is None:
+            array = np.frombuffer(self.data, np.uint8)
+            after = np.append(array[1:], np.uint8(0))
+            self._ends = np.flatnonzero((array == 10) | ((array == 13) & (after != 10)))
+        line = self.line + int(np.searchsorted(self._ends, start))
+        raw = self.data[start:end].decode(self.reader.encoding, "replace")
+        if self.reader.standin is not None:
+            raw = raw.replace(chr(self.reader.grammar.delimiter), self.reader.standin)
+        return Reject(line, reason, raw)
 
 
-def _record_of(row: int, skipped: npt.NDArray[np.int64]) -> int:
-    """The record behind a row of the table, when some records were left out."""
-    before = skipped - np.arange(len(skipped))  # good rows before each record left out
-    return row + int(np.searchsorted(before, row, side="right"))
+def _restored(table: pa.Table, mark: str, delimiter: str) -> pa.Table:
+    """Quoted cells hold the delimiter itself: give them its own two characters back."""
+    return pa.table({name: pc.replace_substring(table[name], mark, delimiter) for name in table.column_names})
+
+
+def _without(data: bytes, bad: Sequence[Place]) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """The data without the bad records; for each (its offset in what is left, bytes left out so far)."""
+    if not bad:
+        return data, np.empty((0, 2), np.int64)
+    pieces, cuts, position, gone = [], [], 0, 0
+    for each in bad:
+        pieces.append(data[position : each.start])
+        position = each.start + each.length
+        cuts.append((each.start - gone, gone + each.length))
+        gone += each.length
+    pieces.append(data[position:])
+    return b"".join(pieces), np.array(cuts, np.int64)
+
+
+def _moved(place: Place, cuts: npt.NDArray[np.int64]) -> Place:
+    return Place(place.start + int(_shift(place.start, cuts)), place.length, place.reason)
+
+
+def _shift(offset: int, cuts: npt.NDArray[np.int64]) -> int:
+    """How many bytes were left out before an offset of what is left."""
+    index = int(np.searchsorted(cuts[:, 0], offset, side="right"))
+    return int(cuts[index - 1, 1]) if index else 0
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _arrow_reads(column: SourceColumn, numbers: Numbers) -> bool:
-    """Does Arrow's own reader of this type take what the column may hold?"""
-    if column.format is not None:
-        return False
-    return numbers.plain or not column.type.startswith(("integer", "float", "decimal"))
-
-
-def _may_hold_hexadecimal(text: bytes) -> bool:
-    """Is there a 0x, which Arrow takes for a number? Block by block, so that temporaries stay in cache."""
-    array = np.frombuffer(text, np.uint8)
-    for start in range(0, len(array), _CACHED):
-        marks = np.flatnonzero((array[start : start + _CACHED] | 0x20) == ord("x")) + start
-        if (array[marks[marks > 0] - 1] == ord("0")).any():
-            return True
-    return False
-
-
-def _doubtful(values: Any) -> bool:
-    """Did Arrow's reader let through what only a closer look can judge?"""
-    if pa.types.is_floating(values.type):
-        return bool(pc.any(pc.is_inf(values)).as_py())
-    return not in_range(values)
-
-
-def _one(column: Any) -> pa.Array:
-    return (
-        column.chunk(0)
-        if column.num_chunks == 1
-        else pa.concat_arrays(column.chunks or [column.combine_chunks()])
-    )
-
-
-def _first_not_utf8(data: bytes) -> int:
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        return error.start
-    raise AssertionError("Arrow and Python disagree on UTF-8")
+__all__ = ["Place", "TextPart", "TextReader", "cut"]

@@ -1,166 +1,287 @@
 """The type of a column nobody gave one, decided on every value of the file.
 
 A type is taken only when it keeps each value as it is written: leading zeros and over-long numbers stay text,
-nothing rounds. Feed it batches of text; it never needs them again.
+nothing rounds. A Guess is fed batches of text by whoever reads a part; guesses of parts join into one.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.datasets import arrow_type
-from pipelines.imports.convert import Numbers, in_range, plain_numbers
+from pipelines.imports import bytewise, moments
+from pipelines.imports.convert import Numbers
+from pipelines.imports.numerals import STYLES, Measure, every, in_style, whole_mask
+from pipelines.plan import Json
 
-_WHOLE = r"^(0|-?[1-9]\d*)$"
-_POINT = r"^-?(0|[1-9]\d*)?\.\d+$"
-_ANY = r"^(-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?|(?i:-?inf|-?infinity|nan))$"
-_SHAPES = {
-    "date": r"^\d{4}-\d\d-\d\d$",
-    "timestamp": r"^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?$",
-    "timestamptz": r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)$",
-}
-_EXACT_WHOLE = 15  # digits of an integer that a float certainly holds
-_EXACT_DIGITS = 17  # significant digits that a printed float has at most
+# words for "missing" that a column of numbers, times or truths may hold; in a column of text they are text
+MISSING = (
+    *(
+        "NA",
+        "N/A",
+        "n/a",
+        "na",
+        "#N/A",
+        "NULL",
+        "null",
+        "Null",
+        "None",
+        "NONE",
+        "none",
+        "\\N",
+        "nil",
+        "(null)",
+    ),
+    *(
+        "-",
+        "--",
+        "---",
+        ".",
+        "..",
+        "...",
+        "*",
+        "**",
+        "***",
+        "****",
+        "*****",
+        "?",
+        "n.a.",
+        "n.d.",
+        "k.A.",
+        "\u2013",
+    ),
+)
+_MISSING = pa.array(MISSING, pa.string())
+_TRUTHS = pa.array(["true", "false"])
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a column becomes and how its cells are written. `doubt` is a sentence for the receipt."""
+
+    type: str
+    format: str | None = None
+    decimal: str = "."
+    thousands: str | None = None
+    nulls: tuple[str, ...] = ()
+    doubt: str | None = None
 
 
 class Guess:
-    """What one column may still be. `decimal_only` finds precision and scale of a column that is decimal."""
+    """What one column may still be. `decimal_only` finds precision and scale of a column that is decimal.
 
-    def __init__(self, numbers: Numbers, *, decimal_only: bool = False) -> None:
+    `worded` says that the file itself calls the values text (JSON strings, Excel text): they may be times,
+    never numbers. With `fixed` the user said how numbers are written, so no other way is tried.
+    """
+
+    def __init__(
+        self,
+        numbers: Numbers,
+        *,
+        decimal_only: bool = False,
+        fixed: bool = False,
+        worded: bool = False,
+        state: Json | None = None,
+    ) -> None:
         self._numbers = numbers
         self._decimal_only = decimal_only
+        self._fixed = _style_of(numbers) if fixed else None
         self._seen = False
-        self._boolean = self._number = True
-        self._times = set(_SHAPES)
-        self._all_whole = self._all_point = True
-        self._finite = False
-        self._whole_digits = self._scale = self._significant = self._longest_whole = 0
+        self._boolean = not worded
+        self._words: set[str] = set()
+        styles = [self._fixed] if self._fixed else list(STYLES)
+        styles = ["plain"] if decimal_only else [] if worded else styles
+        self._styles = {style: Measure() for style in styles}
+        self._times: set[str] = set()
+        if state:
+            self._seen, self._boolean = state["seen"], state["boolean"]
+            self._words, self._times = set(state["words"]), set(state["times"])
+            self._styles = {style: Measure(measure) for style, measure in state["styles"].items()}
+
+    def to_json(self) -> Json:
+        return {
+            "seen": self._seen,
+            "boolean": self._boolean,
+            "words": sorted(self._words),
+            "times": sorted(self._times),
+            "styles": {style: measure.to_json() for style, measure in self._styles.items()},
+        }
+
+    def join(self, other: Guess) -> None:
+        """Take in what another part of the same column has seen."""
+        self._words |= other._words
+        self._styles = {style: measure for style, measure in self._styles.items() if style in other._styles}
+        for style, measure in self._styles.items():
+            measure.join(other._styles[style])
+        self._boolean = self._boolean and other._boolean
+        if self._seen and other._seen:
+            self._times &= other._times
+        elif other._seen:
+            self._times = set(other._times)
+        self._seen = self._seen or other._seen
 
     @property
     def open(self) -> bool:
         """Can more values still change the answer to anything but text?"""
-        return self._decimal_only or self._boolean or self._number or bool(self._times)
+        return (
+            not self._seen or self._decimal_only or self._boolean or bool(self._styles) or bool(self._times)
+        )
 
     def feed(self, text: pa.Array) -> None:
-        """More values of the column, as text; nulls and the file's null words count for nothing."""
+        """More values of the column, as text; nulls and words for missing count for nothing."""
+        if not self.open or (not self._decimal_only and self._fed_quickly(text)):
+            return
+        values = self._present(text)
+        if not len(values):
+            return
+        first, self._seen = not self._seen, True
+        if self._decimal_only:
+            self._styles["plain"].feed_decimals(values, self._numbers)
+            return
+        if self._boolean:
+            self._boolean = every(pc.is_in(pc.utf8_lower(values), value_set=_TRUTHS))
+        if self._styles:
+            self._feed_numbers(values)
+        if first:
+            self._times = moments.candidates(values)
+        if self._times:
+            self._times = moments.fitting(values, self._times)
+
+    def _fed_quickly(self, text: pa.Array) -> bool:
+        """Clean columns of numbers or ISO times, by their bytes."""
+        if self._numbers.nulls and not set(self._numbers.nulls) <= {"", *MISSING}:
+            return False
+        if self._styles and (digits := bytewise.plain_numbers(text)) is not None:
+            return self._fed_digits(digits)
+        if self._boolean or self._styles or not self._times:
+            return False
+        shape = bytewise.iso_shape(text.drop_null())
+        if shape is None:
+            return False
+        self._times = {each for each in self._times if each in (shape, "timestamp")}
+        self._times = moments.in_years(text, self._times)
+        return True
+
+    def _fed_digits(self, digits: bytewise.Digits) -> bool:
+        """Plain numbers fit every style with a decimal point; those with a comma take whole ones."""
+        if digits.behind and digits.least == 3 and digits.before <= 3:
+            return False  # 1.234 could be a thousand
+        if not digits.whole and not digits.behind:
+            return False
+        self._seen, self._boolean, self._times = True, False, set()
+        for style in list(self._styles):
+            if digits.behind and STYLES[style][0] == ",":
+                del self._styles[style]
+            else:
+                self._styles[style].feed_digits(digits)
+        return True
+
+    def decide(self, delimiter: str = ",", day_first: bool | None = None) -> Reading | None:
+        """The reading; None when a decimal column needs more than 38 digits."""
+        if self._decimal_only:
+            kind = self._styles["plain"].decimal()
+            return None if kind is None else self._as_number(kind, "plain")
+        if not self._seen:
+            return Reading("text")
+        words = tuple(sorted(self._words))
+        if self._boolean:
+            return Reading("boolean", nulls=words)
+        number = self._number(delimiter)
+        if number is not None:
+            return number
+        kind, form, ambiguous = moments.pick(self._times)
+        if ambiguous and form is not None:
+            if day_first is None:
+                said = (
+                    "may put the day or the month first; it stays text, give it a format in options.columns"
+                )
+                return Reading("text", doubt=said)
+            form = next(
+                each
+                for each in moments.FORMATS
+                if each in self._times and moments.day_first(each) is day_first
+            )
+        return Reading(kind, form, nulls=words) if kind else Reading("text")
+
+    def day_first(self) -> bool | None:
+        """Does this column alone prove that days come before months?"""
+        _, form, ambiguous = moments.pick(self._times)
+        return None if form is None or ambiguous or not self._seen else moments.day_first(form)
+
+    def _number(self, delimiter: str) -> Reading | None:
+        alive = {style: measure for style, measure in self._styles.items() if measure.sound}
+        if not alive:
+            return None
+        style = next(iter(alive))
+        doubt = None
+        if style == "comma" and "us" in alive:  # "1,234" alone could be either
+            style = "us" if delimiter == "," else "comma"
+            meaning = "thousands" if style == "us" else "decimals"
+            doubt = (
+                f"has commas that were taken for {meaning}; set options.decimal or options.thousands if not"
+            )
+        kind = alive[style].type()
+        return None if kind is None else self._as_number(kind, style, doubt)
+
+    def _as_number(self, kind: str, style: str, doubt: str | None = None) -> Reading:
+        decimal, thousands = STYLES[style]
+        if self._decimal_only or self._fixed:
+            decimal, thousands = self._numbers.decimal, self._numbers.thousands
+        return Reading(kind, None, decimal, thousands, tuple(sorted(self._words)), doubt)
+
+    def _present(self, text: pa.Array) -> pa.Array:
         values = text.unique().drop_null()
         if self._numbers.nulls:
             missing = pc.is_in(values, value_set=pa.array(self._numbers.nulls, pa.string()))
             values = values.filter(pc.invert(missing))
-        if not len(values):
-            return
-        self._seen = True
-        try:
-            values.validate(full=True)
-        except pa.ArrowInvalid:  # not UTF-8: text at best, and the part that reads it says so
-            self._boolean = self._number = False
-            self._times = set()
-            return
-        if self._decimal_only:
-            self._measure_decimals(values)
-            return
-        if self._boolean:
-            lower = pc.utf8_lower(values)
-            self._boolean = _all(pc.is_in(lower, value_set=pa.array(["true", "false"])))
-        if self._number:
-            self._feed_numbers(values)
-        self._times = {name for name in self._times if self._is_time(values, name)}
-
-    def decide(self) -> str | None:
-        """The type name; None when a decimal column needs more than 38 digits."""
-        if self._decimal_only:
-            return self._decimal()
-        if not self._seen:
-            return "text"
-        if self._boolean:
-            return "boolean"
-        if self._number and self._finite:
-            return self._decide_number()
-        for name in _SHAPES:
-            if name in self._times:
-                return name
-        return "text"
-
-    def _decide_number(self) -> str:
-        if self._all_whole:
-            return "integer" if self._whole_digits <= 18 else "text"
-        if self._all_point and self._whole_digits + self._scale <= 18:
-            return f"decimal(18,{self._scale})"
-        if self._significant <= _EXACT_DIGITS and self._longest_whole <= _EXACT_WHOLE:
-            return "float"
-        return (self._decimal() if self._all_point else None) or "text"
-
-    def _decimal(self) -> str | None:
-        digits = self._whole_digits + self._scale
-        return None if digits > 38 else f"decimal({18 if digits <= 18 else 38},{self._scale})"
+        words = pc.is_in(values, value_set=_MISSING)
+        if pc.any(words).as_py():
+            self._words.update(values.filter(words).to_pylist())
+            values = values.filter(pc.invert(words))
+        return values
 
     def _feed_numbers(self, values: pa.Array) -> None:
-        clean = values
-        if not self._numbers.plain:
-            clean = plain_numbers(values, "float", self._numbers)
-        clean = pc.utf8_trim_whitespace(clean)
-        whole = pc.fill_null(pc.match_substring_regex(clean, _WHOLE), False)
-        if _all(whole):
-            self._measure_whole(clean)
-            return
-        self._all_whole = False
-        rest = clean.filter(pc.invert(whole))
-        if rest.null_count or not _all(pc.match_substring_regex(rest, _ANY)):
-            self._number = False
-            return
-        self._all_point = self._all_point and _all(pc.match_substring_regex(rest, _POINT))
-        self._measure_whole(clean.filter(whole))
-        self._measure(rest)
-
-    def _measure_whole(self, integers: pa.Array) -> None:
-        digits = _longest(pc.utf8_ltrim(integers, "-"))
-        self._finite = self._finite or digits > 0
-        self._longest_whole = max(self._longest_whole, digits)
-        self._whole_digits = max(self._whole_digits, digits)
-        self._significant = max(self._significant, digits)
-
-    def _measure(self, numbers: pa.Array) -> None:
-        finite = numbers.filter(pc.match_substring_regex(numbers, r"\d"))
-        self._finite = self._finite or len(finite) > 0
-        mantissa = pc.replace_substring_regex(finite, "[eE].*$", "")
-        self._count_digits(mantissa)
-        digits = pc.replace_substring_regex(mantissa, r"[-.]", "")
-        self._significant = max(self._significant, _longest(pc.utf8_ltrim(digits, "0")))
-
-    def _count_digits(self, plain: pa.Array) -> None:
-        unsigned = pc.utf8_ltrim(plain, "+-")
-        before = pc.replace_substring_regex(unsigned, r"\..*$", "")
-        after = pc.replace_substring_regex(unsigned, r"^[^.]*\.?", "")
-        self._whole_digits = max(self._whole_digits, _longest(pc.utf8_ltrim(before, "0")))
-        self._scale = max(self._scale, _longest(after))
-
-    def _measure_decimals(self, values: pa.Array) -> None:
-        clean = plain_numbers(values, "decimal", self._numbers).drop_null()
-        raised = pc.match_substring_regex(clean, "[eE]")
-        spelled = [format(Decimal(each), "f") for each in clean.filter(raised).to_pylist() if _modest(each)]
-        self._count_digits(clean.filter(pc.invert(raised)))
-        self._count_digits(pa.array(spelled, pa.string()))
-
-    def _is_time(self, values: pa.Array, name: str) -> bool:
-        if not _all(pc.match_substring_regex(values, _SHAPES[name])):
-            return False
-        try:
-            return in_range(values.cast(arrow_type(name)))
-        except pa.ArrowInvalid:
-            return False
+        clean = pc.utf8_trim_whitespace(values)
+        whole = whole_mask(clean)
+        integers = clean.filter(whole)
+        rest = clean.filter(pc.invert(whole)) if len(integers) < len(clean) else clean[:0]
+        whole_numbers = Measure()
+        whole_numbers.feed_whole(integers)
+        fed: dict[str, Measure | None] = {}
+        for style in list(self._styles):
+            plain = fed.get("plain")
+            if plain is not None and not plain.odd and STYLES[style][0] == ".":
+                found: Measure | None = plain  # a plain number is one of these styles as well
+            else:
+                found = fed[style] = _measured(style, rest)
+            if found is None:
+                del self._styles[style]
+            else:
+                self._styles[style].join(found)
+                self._styles[style].join(whole_numbers)
 
 
-def _modest(number: str) -> bool:
-    """Is an exponent small enough to be written out? Others cannot be decimals anyway."""
-    return abs(int(number.lower().rpartition("e")[2])) <= 100
+def _measured(style: str, rest: pa.Array) -> Measure | None:
+    """What values that are no canonical integers measure in a style, None when one is not of it."""
+    measure = Measure()
+    if not len(rest):
+        return measure
+    if in_style(style, rest[:20]) is None:  # most styles fail at once
+        return None
+    plain = in_style(style, rest)
+    if plain is None:
+        return None
+    measure.feed_groups(style, rest)
+    whole = whole_mask(plain)
+    measure.feed_whole(plain.filter(whole))
+    beyond = plain.filter(pc.invert(whole))
+    return measure if not len(beyond) or measure.feed(beyond) else None
 
 
-def _all(mask: pa.Array) -> bool:
-    return bool(pc.all(pc.fill_null(mask, False)).as_py())
-
-
-def _longest(text: pa.Array) -> int:
-    return int(pc.max(pc.utf8_length(text)).as_py() or 0)
+def _style_of(numbers: Numbers) -> str:
+    for name, marks in STYLES.items():
+        if marks == (numbers.decimal, numbers.thousands):
+            return name
+    return "plain"

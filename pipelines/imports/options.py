@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipelines.errors import Fault, nearest
 from pipelines.imports.strptime import time_format
 
-READ = ("csv", "tsv", "parquet")
-LATER = ("json", "jsonl", "xlsx", "xls", "zip", "gz", "zst")
+READ = ("csv", "tsv", "json", "jsonl", "xlsx", "xls", "parquet")
+MAX_BAD_SHARE = 0.10
+_PACKED = ("zip", "gz", "bz2", "zst")
 _ALIASES = {
     "integer": "integer int int8 int16 int32 int64 bigint smallint long",
     "float": "float double number real float32 float64",
@@ -31,7 +32,8 @@ _ALIASES = {
 TYPES = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.split()}
 _DECIMAL = re.compile(r"(?:decimal|numeric)\((\d+)(?:,(\d+))?\)")
 _CODECS = re.compile(
-    r"ascii|utf-8|utf-8-sig|iso8859-\d+|cp125\d|cp(437|737|775|85\d|86\d|866)|koi8-[rut]|mac-[a-z]+|tis-620"
+    r"ascii|utf-8|utf-8-sig|utf-16(-[bl]e)?|utf-32(-[bl]e)?|iso8859-\d+|cp125\d|cp(437|737|775|85\d|86\d|866|874|932|949|950)"
+    r"|koi8-[rut]|mac-[a-z]+|tis-620|shift_jis|gbk|gb18030|gb2312|big5|euc_jp|euc_kr"
 )
 
 
@@ -50,20 +52,16 @@ def logical_type(text: str) -> str:
 
 
 def codec_name(text: str) -> str:
-    """Python's name of an encoding that has ASCII as its lower half; ValueError for any other."""
+    """Python's name of an encoding that text files come in; ValueError for any other."""
     try:
         name = codecs.lookup(text).name
     except (LookupError, ValueError):
         raise ValueError(
             f"{text!r} is not a known encoding; use for example 'utf-8', 'cp1252' or 'latin-1'"
         ) from None
-    if name.startswith(("utf-16", "utf-32")):
-        raise ValueError(f"{text!r} is not read yet; save the file as UTF-8")
-    if not _CODECS.fullmatch(name) or bytes(range(128)).decode(name, "replace") != bytes(range(128)).decode(
-        "ascii"
-    ):
+    if not _CODECS.fullmatch(name):
         raise ValueError(
-            f"{text!r} is not read; save the file as UTF-8, or name a single-byte encoding such as 'cp1252'"
+            f"{text!r} is not read; save the file as UTF-8, or name an encoding such as 'cp1252'"
         )
     return name.removesuffix("-sig")
 
@@ -124,42 +122,53 @@ class ImportOptions(BaseModel):
     delimiter: str | None = None
     encoding: str | None = None
     quote: str | None = '"'
-    header: bool = True
+    escape: str | None = None
+    header: bool | None = None
     skip: int = Field(0, ge=0, le=1_000_000)
+    footer: int = Field(0, ge=0, le=1_000_000)
     decimal: Literal[".", ","] = "."
     thousands: Literal[",", ".", " ", "'", "_", "\u00a0", "\u202f"] | None = None
     nullValues: list[str] = Field(default_factory=lambda: [""], max_length=100)
     columns: dict[str, ColumnOption] = Field(default_factory=dict)
-    onBadRow: Literal["quarantine", "fail"] | None = None
+    onBadRow: Literal["quarantine", "fail"] = "quarantine"
+    maxBadShare: float = Field(MAX_BAD_SHARE, ge=0, le=1)
+    dryRun: bool = False
     sheet: str | int | None = None
+    member: str | None = Field(None, min_length=1, max_length=1000)
 
     @field_validator("format")
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
-        if value in LATER:
-            raise ValueError(f"{value!r} is not read yet; convert the file to csv or parquet")
+        if value in _PACKED:
+            raise ValueError(
+                f"{value!r} is seen by itself; name the format of the file inside, for example 'csv'"
+            )
         if value is not None and value not in READ:
             raise ValueError(f"{value!r} is not an import format{nearest(value, READ)}")
         return value
 
-    @field_validator("delimiter", "quote")
+    @field_validator("quote", "escape")
     @classmethod
     def _one_character(cls, value: str | None) -> str | None:
         if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n\0"):
-            raise ValueError(f"{value!r} is not one ASCII character; use for example ',' or ';' or a tab")
+            raise ValueError(f"{value!r} is not one ASCII character; use for example '\"'")
+        return value
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_or_two(cls, value: str | None) -> str | None:
+        if value is not None and (
+            len(value) not in (1, 2) or not value.isascii() or set(value) & set("\r\n\0")
+        ):
+            raise ValueError(
+                f"{value!r} is not one or two ASCII characters; use for example ',' or ';' or a tab"
+            )
         return value
 
     @field_validator("encoding")
     @classmethod
     def _known_encoding(cls, value: str | None) -> str | None:
         return None if value is None else codec_name(value)
-
-    @field_validator("onBadRow")
-    @classmethod
-    def _can_be_honoured(cls, value: str | None) -> str | None:
-        if value == "quarantine":
-            raise ValueError("'quarantine' is not there yet; use 'fail' or leave the option out")
-        return value
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -169,7 +178,15 @@ class ImportOptions(BaseModel):
         return {name: {"type": each} if isinstance(each, str) else each for name, each in value.items()}
 
 
-_ONLY_TEXT = ("delimiter", "encoding", "quote", "header", "skip", "decimal", "thousands", "nullValues")
+_ONLY_TEXT = ("delimiter", "encoding", "quote", "escape")
+_OF_TABLES = ("header", "skip", "footer")
+_OF_WORDS = ("decimal", "thousands", "nullValues")
+_MEANINGLESS = {
+    "parquet": (*_ONLY_TEXT, *_OF_TABLES, *_OF_WORDS, "sheet"),
+    **dict.fromkeys(("json", "jsonl"), (*_ONLY_TEXT, *_OF_TABLES, "sheet")),
+    **dict.fromkeys(("xlsx", "xls"), _ONLY_TEXT),
+    **dict.fromkeys(("csv", "tsv"), ("sheet",)),
+}
 
 
 def check_options(value: Any) -> tuple[ImportOptions | None, list[Fault]]:
@@ -183,8 +200,10 @@ def check_options(value: Any) -> tuple[ImportOptions | None, list[Fault]]:
     except ValidationError as error:
         return None, [_fault(each) for each in error.errors()]
     faults = list(_targets_twice(options))
-    if options.delimiter is not None and options.delimiter == options.quote:
+    if options.delimiter is not None and options.quote is not None and options.quote in options.delimiter:
         faults.append(Fault("/options/quote", f"Quote and delimiter are both {options.quote!r}; change one."))
+    if options.escape is not None and options.escape in (options.delimiter, options.quote):
+        faults.append(Fault("/options/escape", f"{options.escape!r} has two meanings; change one."))
     if options.thousands == options.decimal:
         faults.append(
             Fault("/options/thousands", f"Thousands and decimal are both {options.decimal!r}; change one.")
@@ -194,19 +213,10 @@ def check_options(value: Any) -> tuple[ImportOptions | None, list[Fault]]:
 
 def check_format_options(options: ImportOptions, file_format: str) -> Iterator[Fault]:
     """Options that mean nothing for the format at hand, or contradict it."""
-    if options.sheet is not None:
-        yield Fault("/options/sheet", f"A {file_format} file has no sheets; leave 'sheet' out.")
-    if file_format == "parquet":
-        for name in _ONLY_TEXT:
-            if name in options.model_fields_set:
-                yield Fault(f"/options/{name}", f"A parquet file has no {name!r}; leave it out.")
-    elif options.quote == delimiter_of(options, file_format):
-        yield Fault("/options/quote", f"Quote and delimiter are both {options.quote!r}; change one.")
-
-
-def delimiter_of(options: ImportOptions, file_format: str) -> str:
-    """The delimiter asked for, else the format's own."""
-    return options.delimiter or ("\t" if file_format == "tsv" else ",")
+    for name in _MEANINGLESS[file_format]:
+        if name in options.model_fields_set and getattr(options, name) is not None:
+            has = "no sheets" if name == "sheet" else f"no {name!r}"
+            yield Fault(f"/options/{name}", f"A {file_format} file has {has}; leave {name!r} out.")
 
 
 def pointer(*parts: str | int) -> str:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
+
+import pyarrow as pa
 
 from pipelines import kept
 from pipelines.datasets import (
@@ -24,11 +27,15 @@ from pipelines.datasets import (
     write_fragment,
 )
 from pipelines.datasets.commit import check_columns
-from pipelines.errors import BadInput
+from pipelines.imports import rejects
 from pipelines.imports.formats import FORMATS
+from pipelines.imports.options import MAX_BAD_SHARE
+from pipelines.imports.prepare import prepare
+from pipelines.imports.receipt import receipt
 from pipelines.imports.request import parse
 from pipelines.imports.source import Source
-from pipelines.imports.survey import as_dataset_columns, columns_of, in_dataset_order
+from pipelines.imports.survey import SourceColumn, as_dataset_columns, columns_of, no_rows
+from pipelines.imports.typed import decided, is_open
 from pipelines.plan import Artifact, Json, Plan
 from pipelines.run import Context
 from pipelines.store import Store
@@ -37,71 +44,129 @@ __all__ = ["discard", "finish", "make_plan", "parse", "publish", "read_part"]
 
 
 def make_plan(context: Context, spec: Json, _: None) -> Json:
-    """Look the file over once and cut it into parts."""
-    source = Source.of(context.store, spec)
-    stamp = source.stamp()
-    if source.size != spec["bytes"]:
-        raise BadInput(
-            f"The file {source.name!r} has {source.size:,} bytes where {spec['bytes']:,} were announced; "
-            "send it again."
-        )
-    survey = FORMATS[spec["format"]].survey(context, spec, source)
-    source.check(stamp)
-    if spec["sha256"] not in (None, survey.sha256):
-        raise BadInput(
-            f"The file {source.name!r} is not what was uploaded (its sha256 differs); send it again."
-        )
-    columns = in_dataset_order(survey.columns, spec)
-    target = spec["target"]
-    if target:
-        there = [Column(*each) for each in target["columns"]]
-        check_columns(spec["dataset"], there, as_dataset_columns(columns))
-    planned = {
-        **spec,
-        "columns": [column.to_json() for column in columns],
-        "dialect": dict(survey.dialect),
-        "sha256": survey.sha256,
-        "stamp": stamp,
-        "time": target["time"] if target else find_time_column(as_dataset_columns(columns)),
-    }
+    """Look the files over once and cut them into parts."""
+    prepared = prepare(context, spec)
+    planned = {**prepared.spec, "columns": [column.to_json() for column in prepared.columns]}
+    if spec["target"]:
+        _check_target(spec, [column for column in prepared.columns if not is_open(column)], prepared.columns)
     module = "pipelines.imports.pipeline"
-    keep = f"{context.job_id}/{_digest(planned, [part.payload for part in survey.parts])}"
+    interchangeable = json.dumps([planned, [part.payload for part in prepared.parts]], sort_keys=True)
+    keep = f"{context.job_id}/{_digest(interchangeable.replace(context.scratch, 'scratch'))}"
     return Plan(
-        planned, "bytes", survey.parts, f"{module}:read_part", f"{module}:finish", keep=keep
+        planned, "bytes", prepared.parts, f"{module}:read_part", f"{module}:finish", keep=keep
     ).to_json()
 
 
 def read_part(context: Context, spec: Json, payload: Json) -> Json:
     """Read one part and write its rows as fragments, seen by nobody yet."""
-    Source.of(context.store, spec).check(spec["stamp"])
-    prefix = f"{dataset_key(spec['dataset'])}/{context.job_id}-{payload['n']}"
-    fragments = []
-    for piece, table in enumerate(FORMATS[spec["format"]].read(context, spec, payload)):
-        context.check()
-        # the order of names is that of rows, whichever run wrote them, so the run comes last
-        key = f"{prefix}-{piece}-{context.epoch}.parquet"
-        fragments.append(write_fragment(context.store, key, table, spec["time"]).to_json())
-    return {"fragments": fragments}
+    for given in spec["files"]:
+        Source(given["name"], context.store, given["source"].get("store"), given["source"].get("file")).check(
+            given["stamp"]
+        )
+    return _read(context, spec, payload, "")
 
 
 def finish(context: Context, spec: Json, partials: list[Json]) -> Json:
-    """Write down what there is to publish; the outcome only says where."""
-    fragments = [fragment for partial in partials for fragment in partial["fragments"]]
-    rows = sum(fragment["rows"] for fragment in fragments)
-    if not rows:
-        raise BadInput(f"The file {spec['name']!r} has no rows; import a file that has some.")
+    """Let the whole file decide the types, and write down what there is to publish; the outcome says where.
+
+    A part that was read as something else than all parts together allow is read again.
+    """
+    read = sum(partial["read"] for partial in partials)
+    rejected = sum(partial["rejected"] for partial in partials)
+    reasons = [reason for partial in partials for reason in partial["reasons"]][: rejects.SHOWN]
+    rejects.check_share(rejected, read, spec["options"].get("maxBadShare", MAX_BAD_SHARE), reasons)
+    if read == rejected:
+        raise no_rows(spec["name"])
+    columns = decided(columns_of(spec), [partial["evidence"] for partial in partials], spec)
+    if spec["target"]:
+        _check_target(spec, columns, columns)
+    final = {**spec, "columns": [column.to_json() for column in columns], "evidence": {}}
+    final["time"] = _time_column(final, columns)
+    partials = [_settled(context, final, partial) for partial in partials]
+    if rejected:
+        rejects.collect(
+            context,
+            [each["rejects"] for each in partials if each["rejects"]],
+            f"{context.results}/rejects.csv",
+        )
     manifest = {
         "dataset": spec["dataset"],
         "mode": spec["mode"],
-        "columns": [[column.name, column.type] for column in columns_of(spec)],
-        "time": spec["time"],
-        "fragments": fragments,
-        "receipt": _receipt(spec, fragments, rows),
+        "dryRun": spec["options"].get("dryRun", False),
+        "columns": [[column.name, column.type] for column in columns],
+        "time": final["time"],
+        "fragments": [fragment for partial in partials for fragment in partial["fragments"]],
+        "receipt": receipt(final, columns, partials, reasons),
     }
     key = f"{context.scratch}/import.json"
     with context.store.put(key) as sink:
         sink.write(json.dumps(manifest).encode())
-    return {"manifest": key, "receipt": f"{context.results}/receipt.json", "rows": rows}
+    return {"manifest": key, "receipt": f"{context.results}/receipt.json", "rows": read - rejected}
+
+
+def _settled(context: Context, final: Json, partial: Json) -> Json:
+    """The partial as it is when its columns were read as the whole file decides, else read again."""
+    if partial["readings"] == _readings(final["columns"], final["time"]):
+        return partial
+    return _read(context, final, partial["payload"], "9")
+
+
+def _read(context: Context, spec: Json, payload: Json, again: str) -> Json:
+    """One part: its fragments, what it rejected, what it says of the columns nobody typed."""
+    prefix = f"{dataset_key(spec['dataset'])}/{context.job_id}-{payload['n']}"
+    piece = spec["pieces"][payload["piece"]]
+    dry, strict = spec["options"].get("dryRun", False), spec["options"].get("onBadRow") == "fail"
+    fragments, bad, evidence, rows = list[Json](), list[rejects.Reject](), Json(), 0
+    columns, time = columns_of(spec), None
+    for number, loaded in enumerate(FORMATS[piece["format"]].read(context, spec, payload)):
+        context.check()
+        if strict and loaded.rejects:
+            raise rejects.stop_on(loaded.rejects, piece["label"])
+        bad, rows, columns = [*bad, *loaded.rejects], rows + loaded.rows, loaded.columns
+        evidence.update(loaded.evidence)
+        time = _time_column(spec, columns)
+        if loaded.table.num_rows and not dry:
+            # the order of names is that of rows, whichever run wrote them, so the run comes last
+            key = f"{prefix}-{again}{number}-{context.epoch}.parquet"
+            fragments.append(write_fragment(context.store, key, loaded.table, time).to_json())
+        elif dry:
+            fragments.append(_counted(loaded.table))
+    return {
+        "payload": payload,
+        "read": rows,
+        "fragments": fragments,
+        "evidence": evidence,
+        "readings": _readings([column.to_json() for column in columns], time),
+        **rejects.keep(context, f"{payload['n']}{again}", bad, piece["label"]),
+    }
+
+
+def _counted(table: pa.Table) -> Json:
+    """What a fragment would say of rows that a dry run does not write."""
+    nulls = {name: table[name].null_count for name in table.column_names}
+    return {"rows": table.num_rows, "nulls": nulls}
+
+
+def _readings(columns: list[Json], time: str | None) -> list[Any]:
+    """What a part's fragments depend on."""
+    wanted = ("source", "name", "type", "format", "decimal", "thousands", "nulls")
+    return [[[column[name] for name in wanted] for column in columns], time]
+
+
+def _time_column(spec: Json, columns: Sequence[SourceColumn]) -> str | None:
+    target = spec["target"]
+    return target["time"] if target else find_time_column(as_dataset_columns(columns))
+
+
+def _check_target(spec: Json, typed: Sequence[SourceColumn], columns: Sequence[SourceColumn]) -> None:
+    there = [Column(*each) for each in spec["target"]["columns"]]
+    types = {column.name: column.type for column in there}
+    known = {column.name for column in typed}
+    given = [
+        Column(column.name, column.type if column.name in known else types.get(column.name, "text"))
+        for column in columns
+    ]
+    check_columns(spec["dataset"], there, given)
 
 
 def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) -> Artifact:
@@ -112,7 +177,9 @@ def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) ->
         return _artifact(store, key)
     with store.open(outcome["manifest"]) as file:
         manifest = json.load(file)
-    receipt: Json = manifest["receipt"]
+    written: Json = manifest["receipt"]
+    if manifest["dryRun"]:
+        return _written(store, key, written, spec, job_id)
     commit = Commit(
         dataset=manifest["dataset"],
         mode=Mode(manifest["mode"]),
@@ -120,11 +187,15 @@ def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) ->
         time_column=manifest["time"],
         job_id=job_id,
         epoch=epoch,
-        lineage={"source": receipt["source"]["name"], "sha256": receipt["source"]["sha256"]},
+        lineage={"source": written["source"]["name"], "sha256": written["source"]["sha256"]},
     )
     version = commit_fragments(store, commit, [Fragment.from_json(each) for each in manifest["fragments"]])
+    return _written(store, key, {**written, "version": version}, spec, job_id)
+
+
+def _written(store: Store, key: str, written: Json, spec: Json, job_id: str) -> Artifact:
     with store.put(key) as sink:
-        sink.write(json.dumps({**receipt, "version": version}, indent=2, ensure_ascii=False).encode())
+        sink.write(json.dumps(written, indent=2, ensure_ascii=False).encode())
     _tidy(store, spec["dataset"], job_id)
     return _artifact(store, key)
 
@@ -151,33 +222,6 @@ def _tidy(store: Store, dataset: str, job_id: str) -> None:
 
 def _digest(*given: Any) -> str:
     return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _receipt(spec: Json, fragments: list[Json], rows: int) -> Json:
-    """Contract section 3, but for the version, which only the commit knows."""
-    nulls: dict[str, Any] = {}
-    for fragment in fragments:
-        for name, count in fragment["nulls"].items():
-            nulls[name] = nulls.get(name, 0) + count
-    return {
-        "dataset": spec["dataset"],
-        "version": None,
-        "rowsRead": rows,
-        "rowsLoaded": rows,
-        "rowsRejected": 0,
-        "dialect": {"format": spec["format"], **spec["dialect"]},
-        "schema": [
-            {
-                "name": column.name,
-                "type": column.type,
-                "sourceName": column.source,
-                "nulls": nulls.get(column.name, 0),
-            }
-            for column in columns_of(spec)
-        ],
-        "source": {"name": spec["name"], "bytes": spec["bytes"], "sha256": spec["sha256"]},
-        "warnings": [],
-    }
 
 
 def _artifact(store: Store, key: str) -> Artifact:

@@ -12,51 +12,63 @@ from pipelines.datasets import Catalog, Dataset, is_dataset_name
 from pipelines.errors import BadInput, Fault, InvalidRequest, UnknownDataset, nearest
 from pipelines.imports.formats import FORMATS
 from pipelines.imports.options import ImportOptions, check_format_options, check_options, pointer
-from pipelines.imports.source import Source, format_by_name
+from pipelines.imports.source import Source, format_by_content, format_by_name, reconciled
+from pipelines.imports.unpack import PACKED
 from pipelines.plan import Json, Request
 
-_LATER = {
-    "json": "JSON",
-    "jsonl": "JSON lines",
-    "xlsx": "Excel",
-    "xls": "Excel",
-    "zip": "zip",
-    "gz": "gzip",
-    "zst": "Zstandard",
-}
+_FILES = 1_000
 
 
 def parse(payload: Json, catalog: Catalog) -> Request:
-    """A checked import, or InvalidRequest with every fault."""
+    """A checked import, or InvalidRequest with every fault.
+
+    One file is `source`, `name`, `bytes` and `sha256`; many are a list of those as `files`.
+    """
     options, faults = check_options(payload.get("options"))
     name = payload["dataset"]
     if not isinstance(name, str) or not is_dataset_name(name):
         faults.append(Fault("/dataset", _bad_name(name)))
-    source = Source.of(catalog.store, payload)
-    file_format, source_faults = _format_of(source, options)
-    faults += source_faults
+    files = _files(payload)
+    if not 1 <= len(files) <= _FILES:
+        faults.append(Fault("/source", f"An import has 1 to {_FILES:,} files, not {len(files):,}."))
+    formats = []
+    for each in files[:_FILES]:
+        file_format, source_faults = _format_of(Source(each["name"], catalog.store, *_place(each)), options)
+        formats.append(file_format)
+        faults += source_faults
     target = None
-    if options is not None and file_format is not None:
-        faults += check_format_options(options, file_format)
     if options is not None and not any(fault.pointer == "/dataset" for fault in faults):
         target, dataset_faults = _target(name, options, catalog)
         faults += dataset_faults
-    if faults or options is None or file_format is None:
+    if options is not None:
+        for file_format in dict.fromkeys(each for each in formats if each in FORMATS):
+            faults += check_format_options(options, str(file_format))
+    if faults or options is None:
         raise InvalidRequest(faults)
+    shown = files[0]["name"] if len(files) == 1 else f"{files[0]['name']} and {len(files) - 1} more"
+    size = sum(int(each["bytes"]) for each in files)
     spec = {
         "dataset": name,
         "mode": options.mode,
-        "format": file_format,
-        "source": payload["source"],
-        "name": payload["name"],
-        "bytes": payload["bytes"],
-        "sha256": payload.get("sha256"),
+        "format": formats[0],
+        "files": files,
+        "name": shown,
+        "bytes": size,
         "options": options.model_dump(exclude_unset=True),
         "target": target
         and {"columns": [[c.name, c.type] for c in target.columns], "time": target.time_column},
     }
-    parameters = {"dataset": name, "source": payload["name"], "options": payload.get("options") or {}}
-    return Request(file_format, parameters, spec, int(payload["bytes"]), "bytes")
+    parameters = {"dataset": name, "source": shown, "options": payload.get("options") or {}}
+    return Request(str(formats[0]), parameters, spec, size, "bytes")
+
+
+def _files(payload: Json) -> list[Json]:
+    given = payload.get("files", [payload])
+    return [{name: each.get(name) for name in ("name", "source", "bytes", "sha256")} for each in given]
+
+
+def _place(each: Json) -> tuple[str | None, str | None]:
+    return each["source"].get("store"), each["source"].get("file")
 
 
 def _bad_name(name: Any) -> str:
@@ -67,29 +79,28 @@ def _bad_name(name: Any) -> str:
 
 
 def _format_of(source: Source, options: ImportOptions | None) -> tuple[str | None, list[Fault]]:
-    """The format asked for, else by content, else by name."""
+    """The format by content, else the one asked for, else by name; a packed file is looked into later."""
     try:
         if not source.size:
             return None, [Fault("/source", f"The file {source.name!r} is empty (0 bytes); choose another.")]
-        content = source.magic()
+        content = format_by_content(source)
     except BadInput as error:
         return None, [Fault("/source", error.detail)]
     asked = options.format if options is not None else None
-    found = content or asked or format_by_name(source.name)
-    if found not in FORMATS:
-        title = _LATER.get(found, found)
+    if content in PACKED:
+        return content, []
+    named = format_by_name(source.name)
+    found = reconciled(content, asked, named)
+    if asked is not None and found != asked:
         return None, [
             Fault(
-                "/source",
-                f"The file {source.name!r} is {title}, which is not read yet; convert it to csv or parquet.",
+                "/options/format",
+                f"The file {source.name!r} is {content or 'text'}, not {asked}; leave the format out.",
             )
         ]
-    if asked is not None and (asked == "parquet") != (content == "parquet"):
-        return None, [
-            Fault("/options/format", f"The file {source.name!r} is not {asked}; leave the format out.")
-        ]
-    if content is None and found == "parquet":
-        return None, [Fault("/source", f"The file {source.name!r} is not Parquet although its name says so.")]
+    if content is None and found not in ("csv", "tsv", "json", "jsonl"):
+        what = "Parquet" if found == "parquet" else "Excel" if found in ("xlsx", "xls") else f"a {found} file"
+        return None, [Fault("/source", f"The file {source.name!r} is not {what} although its name says so.")]
     return found, []
 
 

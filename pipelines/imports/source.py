@@ -6,6 +6,7 @@ Gives ranges, a stream and a stamp that changes when the bytes do; knows nothing
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,15 @@ from pipelines.store import Store
 
 MAGIC = {
     b"PAR1": "parquet",
+    b"PARE": "parquet",
     b"\x1f\x8b": "gz",
+    b"BZh": "bz2",
     b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
     b"\x28\xb5\x2f\xfd": "zst",
     b"\xd0\xcf\x11\xe0": "xls",
 }
+_OFFICE = (b"[Content_Types].xml", b"xl/", b"_rels/.rels", b"docProps/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,11 @@ class Source:
         """The source of an import spec (or of the payload it was made from)."""
         place = spec["source"]
         return cls(spec["name"], store, place.get("store"), place.get("file"))
+
+    @property
+    def place(self) -> Json:
+        """What `of` makes it from again."""
+        return {"store": self.key} if self.key is not None else {"file": self.file}
 
     def stamp(self) -> str:
         """Size and, for a file of somebody else's, time of change."""
@@ -83,26 +93,55 @@ class Source:
         local = self.store.local_path(str(self.key))
         return str(local) if local is not None else self.open()
 
-    def magic(self) -> str | None:
-        """The format its first bytes claim, None for plain text or the unknown."""
-        head = self.read(0, 4)
-        return next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
-
     def gone(self) -> BadInput:
         return BadInput(f"The file {self.name!r} is not there any more; submit the import again.")
+
+
+def format_by_content(source: Source) -> str | None:
+    """The format that the first bytes prove; a zip with a workbook in it is Excel, text in brackets JSON."""
+    head = source.read(0, 1 << 12)
+    found = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
+    if found == "zip" and _holds_workbook(source, head):
+        return "xlsx"
+    return found or _json_by_content(head)
 
 
 def format_by_name(name: str) -> str:
     """The format a file's name claims; text of any other name is taken for csv."""
     suffix = Path(name).suffix.lower().lstrip(".")
-    return {
-        "tab": "tsv",
-        "pq": "parquet",
-        "parq": "parquet",
-        "ndjson": "jsonl",
-        "gzip": "gz",
-        "zstd": "zst",
-    }.get(
-        suffix,
-        suffix if suffix in ("tsv", "parquet", "json", "jsonl", "xlsx", "xls", "zip", "gz", "zst") else "csv",
-    )
+    return _SUFFIXES.get(suffix, "csv")
+
+
+def reconciled(content: str | None, asked: str | None, named: str) -> str:
+    """Text may be any text format; what has a signature of its own is what it is."""
+    wish = asked or named
+    if content in ("json", "jsonl", None):
+        text = wish if wish in ("csv", "tsv", "json", "jsonl") else "csv"
+        if asked in ("csv", "tsv") or content is None:
+            return wish if content is None else text
+        return text if text in ("json", "jsonl") else content
+    office = {content, wish} == {"xlsx", "xls"}
+    return wish if office else content
+
+
+_SUFFIXES = {
+    **{each: each for each in ("tsv", "parquet", "json", "jsonl", "xlsx", "xls", "zip", "gz", "bz2", "zst")},
+    **{"tab": "tsv", "pq": "parquet", "parq": "parquet", "ndjson": "jsonl", "gzip": "gz", "zstd": "zst"},
+    **{"xlsm": "xlsx", "xlsb": "xlsx"},
+}
+
+
+def _holds_workbook(source: Source, head: bytes) -> bool:
+    """Zip files of Office name their first member so; the list at the end is the proof."""
+    if any(head[30:90].startswith(name) for name in _OFFICE):
+        return True
+    tail = source.read(max(0, source.size - (1 << 16)), 1 << 16)
+    return b"xl/workbook." in tail and b"[Content_Types].xml" in tail
+
+
+def _json_by_content(head: bytes) -> str | None:
+    """Text that begins like JSON and could not be a table: an object with a key, or an array of them."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if re.match(rb'\{\s*("|\})', text):
+        return "jsonl"
+    return "json" if re.match(rb'\[\s*(\{\s*("|\})|\[|\])', text) else None

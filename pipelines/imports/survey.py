@@ -1,4 +1,4 @@
-"""What planning finds out about a file: its columns and what they become, its parts, its digest.
+"""What planning finds out about a file: its columns and what they become, its parts, its dialect.
 
 Joins what the header says, what the options ask and what the dataset appended to demands. Shared by all
 formats; reads nothing itself.
@@ -6,9 +6,8 @@ formats; reads nothing itself.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipelines.datasets import Column
@@ -22,13 +21,19 @@ SOME_DECIMAL = "decimal"  # decimal asked for, precision and scale left to the v
 
 @dataclass(frozen=True, slots=True)
 class SourceColumn:
-    """One column of the file: its place and name there, its name and type in the dataset."""
+    """One column of the file: its name there, its name and type in the dataset, how its cells are written.
 
-    index: int
+    `decimal` is None where the file's numbers are written as the options say.
+    """
+
     source: str
     name: str
     type: str
     format: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    nulls: tuple[str, ...] = ()
+    doubt: str | None = None
 
     @property
     def target(self) -> Target:
@@ -38,44 +43,61 @@ class SourceColumn:
         return replace(self, type=name)
 
     def to_json(self) -> Json:
-        return asdict(self)
+        return {**asdict(self), "nulls": list(self.nulls)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> SourceColumn:
+        return cls(**{**value, "nulls": tuple(value["nulls"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All that a format learns from one pass over its file."""
+    """All that a format learns from one look at a file.
 
-    columns: tuple[SourceColumn, ...]
+    `types` are those the file itself declares, `samples` text to guess by before any part is read (columns by
+    position), `worded` the columns the file calls text, `place` where the parts find their bytes if not in
+    the file itself.
+    """
+
+    names: tuple[str, ...]
     parts: tuple[Part, ...]
     dialect: Mapping[str, Any]
-    sha256: str
+    types: Mapping[str, str] = field(default_factory=dict)
+    samples: tuple[Any, ...] = ()
+    worded: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+    place: Json | None = None
 
 
 def columns_of(spec: Json) -> tuple[SourceColumn, ...]:
     """The columns of a planned spec."""
-    return tuple(SourceColumn(**each) for each in spec["columns"])
+    return tuple(SourceColumn.from_json(each) for each in spec["columns"])
 
 
 def settle(names: Sequence[str], spec: Json) -> list[SourceColumn]:
     """The file's columns under their final names, typed as far as options and an existing dataset say.
 
-    BadInput for empty and repeated names, and for options of columns the file lacks.
+    BadInput for options of columns the file lacks.
     """
-    _check_names(names)
     wanted: Json = spec["options"].get("columns", {})
-    for source in wanted:
-        if source not in names:
-            known = nearest(source, names)
-            raise BadInput(f"The file has no column {source!r}, which options.columns names{known}")
+    plain = {name.strip().lower(): name for name in names}
+    chosen: dict[str, Any] = {}
+    for source, option in wanted.items():
+        known = source if source in names else plain.get(" ".join(source.split()).lower())
+        if known is None:
+            raise BadInput(
+                f"The file has no column {source!r}, which options.columns names{nearest(source, names)}"
+            )
+        chosen[known] = option
     there = dict(spec["target"]["columns"]) if spec["target"] else None
     columns = []
-    for index, source in enumerate(names):
-        option = wanted.get(source) or {}
+    for source in names:
+        option = chosen.get(source) or {}
         name = option.get("name") or source
         kind = option.get("type") or UNDECIDED
         if there is not None and kind in (UNDECIDED, SOME_DECIMAL):
             kind = there.get(name, kind)
-        columns.append(SourceColumn(index, source, name, kind, option.get("format")))
+        columns.append(SourceColumn(source, name, kind, option.get("format")))
     _check_targets(columns)
     return columns
 
@@ -94,22 +116,6 @@ def as_dataset_columns(columns: Sequence[SourceColumn]) -> tuple[Column, ...]:
 
 def no_rows(name: str) -> BadInput:
     return BadInput(f"The file {name!r} has a header but no rows; import a file that has some.")
-
-
-def _check_names(names: Sequence[str]) -> None:
-    for place, name in enumerate(names, 1):
-        if not name.strip():
-            raise BadInput(
-                f"Column {place} of the header has no name; name it in the file, "
-                "or set options.header to false and options.skip to 1."
-            )
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        places = [str(place) for place, name in enumerate(names, 1) if name == repeated[0]]
-        raise BadInput(
-            f"The header names {repeated[0]!r} more than once (columns {', '.join(places)}); "
-            "rename it in the file, or set options.header to false and options.skip to 1."
-        )
 
 
 def _check_targets(columns: Sequence[SourceColumn]) -> None:

@@ -43,7 +43,7 @@ def download(job_id: str, kind: str) -> Response:
         raise Gone(job) from None
     body: Iterable[bytes] = ()
     if request.method == "GET":
-        body = _blocks(store, artifact.path, start, stop)
+        body = blocks(store, artifact.path, start, stop)
         if stop - start == artifact.bytes:
             body = _checked(body, artifact, partial(jobs.forget_result, job))
     return Response(body, 200 if wanted is None else 206, headers, direct_passthrough=True)
@@ -85,10 +85,10 @@ def _range(artifact: Artifact) -> tuple[int, int] | None:
     return found
 
 
-def _checked(blocks: Iterator[bytes], artifact: Artifact, damaged: Callable[[], None]) -> Iterator[bytes]:
+def _checked(read: Iterator[bytes], artifact: Artifact, damaged: Callable[[], None]) -> Iterator[bytes]:
     """The blocks, the last one only if all of them are what was promised: else the client misses bytes."""
     digest, last = hashlib.sha256(), b""
-    for block in blocks:
+    for block in read:
         digest.update(block)
         if last:
             yield last
@@ -99,7 +99,7 @@ def _checked(blocks: Iterator[bytes], artifact: Artifact, damaged: Callable[[], 
     yield last
 
 
-def _blocks(store: Store, path: str, start: int, stop: int) -> Iterator[bytes]:
+def blocks(store: Store, path: str, start: int, stop: int) -> Iterator[bytes]:
     """Runs while the server sends, when the request's own context is gone: all it needs is handed in."""
     with store.open(path) as file:
         file.seek(start)

@@ -8,12 +8,13 @@ from flask import Response, request
 from pydantic import BaseModel, Field
 
 from pipelines.errors import Fault, InvalidRequest, nearest
+from pipelines.imports.rejects import HEADER, read_rejects
 from pipelines.plan import Json
-from service.errors import NotReady, Refused
+from service.errors import Refused
 from service.jobs import Upload
 from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, status_view
-from service.routes.downloads import disposition, download
+from service.routes.downloads import blocks, disposition, download
 from service.routes.openapi import FILE, blueprint, body_of
 from service.routes.requests import (
     JobPath,
@@ -97,13 +98,17 @@ def import_download(path: JobPath, query: NoQuery) -> Response:
 
 @api.get("/api/imports/<id>/rejects", responses={"200": FILE})
 def import_rejects(path: JobPath, query: NoQuery) -> Response:
-    """The rejected rows of an ended import as CSV"""
-    job = site().jobs.get(path.id, "import")
-    if not job.ended:
-        raise NotReady(job)
-    # a bad row fails the import for now, so none is ever set aside
+    """The rejected rows of a successful import as CSV; a failed one says its first bad rows in its error"""
+    job, artifact = site().jobs.artifact(site().jobs.get(path.id, "import").id)
+    store = site().store
+    key = read_rejects(store, artifact.path)
     headers = {"Content-Disposition": disposition(f"rejects-{job.id}.csv")}
-    return Response("line,reason,text\r\n", headers=headers, content_type="text/csv; charset=utf-8")
+    kind = "text/csv; charset=utf-8"
+    if key is None:
+        return Response(HEADER, headers=headers, content_type=kind)
+    headers["Content-Length"] = str(store.stat(key).bytes)
+    body = blocks(store, key, 0, store.stat(key).bytes)
+    return Response(body, headers=headers, content_type=kind, direct_passthrough=True)
 
 
 def _submit(dataset: Any, source: Upload | Any, options: Json | None) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +44,13 @@ class Workshop:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
+    def spec_of_many(self, dataset: str, paths: list[Path], options: Json | None = None) -> Json:
+        files = [
+            {"source": {"file": str(path)}, "name": path.name, "bytes": path.stat().st_size, "sha256": None}
+            for path in paths
+        ]
+        return pipeline.parse({"dataset": dataset, "options": options, "files": files}, self.catalog).spec
+
     def spec(self, dataset: str, path: Path, options: Json | None = None) -> Json:
         size = path.stat().st_size
         payload = {"dataset": dataset, "options": options, "source": {"file": str(path)}}
@@ -62,18 +71,33 @@ class Workshop:
         return pipeline.finish(self.context(job, epoch), plan.spec, partials)
 
     def load(
-        self, dataset: str, content: Path | str | bytes, options: Json | None = None, job: str = ""
+        self,
+        dataset: str,
+        content: Path | list[Path] | str | bytes,
+        options: Json | None = None,
+        job: str = "",
     ) -> Json:
         """A whole import; the receipt."""
         self.jobs += 1
         job = job or f"job{self.jobs}"
-        path = content if isinstance(content, Path) else self.file(content)
-        spec = self.spec(dataset, path, options)
+        if isinstance(content, list):
+            spec = self.spec_of_many(dataset, content, options)
+        else:
+            path = content if isinstance(content, Path) else self.file(content)
+            spec = self.spec(dataset, path, options)
         outcome = self.work(job, self.plan(job, spec))
         artifact = pipeline.publish(self.store, job, 1, spec, outcome)
         with self.store.open(artifact.path) as file:
             receipt: Json = json.load(file)
         return receipt
+
+    def rejects(self, job: str = "") -> list[list[str]]:
+        """The rejected rows of a job (the last one) as its CSV has them: line, reason, text."""
+        key = f"results/{job or f'job{self.jobs}'}/1/rejects.csv"
+        if not self.store.exists(key):
+            return []
+        with self.store.open(key) as file:
+            return list(csv.reader(io.StringIO(file.read().decode(), newline="")))[1:]
 
     def table(self, dataset: str, version: int | None = None) -> pa.Table:
         """All rows of a version, through our reader."""

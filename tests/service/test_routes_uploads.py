@@ -99,6 +99,17 @@ def test_an_ended_import_has_a_table_of_rejected_rows_and_a_waiting_one_not_yet(
     assert house.get(path).text == "line,reason,text\r\n"
 
 
+def test_rejected_rows_can_be_fetched(house: House) -> None:
+    own = house.run(
+        house.upload("sales", SALES + "2023-01-01 00:00:00,EU,2,5.00\n" * 20 + "2023-01-01,EU,1\n")
+    )
+    found = house.get(f"/api/imports/{own}/download").json
+    assert (found["rowsRead"], found["rowsLoaded"], found["rowsRejected"]) == (25, 24, 1)
+    rejects = house.get(f"/api/imports/{own}/rejects")
+    assert rejects.text.splitlines() == ["line,reason,text", '26,3 values for 4 columns,"2023-01-01,EU,1"']
+    assert int(rejects.headers["Content-Length"]) == len(rejects.data)
+
+
 # --- what is refused leaves nothing
 
 
@@ -207,9 +218,10 @@ def test_a_dataset_that_exists_is_not_created_again(house: House) -> None:
     assert (len(house.jobs()), house.files()) == (1, before)
 
 
-def test_a_bad_row_fails_the_import_and_no_dataset_appears(house: House) -> None:
+def test_too_many_bad_rows_fail_the_import_and_no_dataset_appears(house: House) -> None:
     own = house.run(house.upload("sales", SALES + "2023-01-01 00:00:00,EU,1\n"))
-    assert house.get(f"/api/imports/{own}/status").json["error"]["detail"].startswith("Line 6:")
+    detail = house.get(f"/api/imports/{own}/status").json["error"]["detail"]
+    assert detail.startswith("1 of 5 rows are bad") and "Line 6:" in detail
     assert house.get("/api/datasets").json == {"datasets": []}
     assert [path for path in house.files() if not path.startswith("uploads/")] == []
 
