@@ -5,6 +5,7 @@
     ├── BadInput             bad-input   the data is wrong: file, line, column
     │   └── UnknownDataset   unknown-dataset
     ├── NoSpace              no-space    the store is full
+    ├── OutOfMemory          out-of-memory   a worker has not enough
     └── Canceled             canceled    the job was canceled while a part ran
 
 Standard library only; every error survives pickling.
@@ -12,6 +13,7 @@ Standard library only; every error survives pickling.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -65,11 +67,43 @@ class NoSpace(PipelineError):
 
     code = "no-space"
 
+    def __init__(self, detail: str = "The disk is full; free some space, or remove old results, and retry."):
+        super().__init__(detail)
+
+
+class OutOfMemory(PipelineError):
+    """A worker could not have the memory it asked for."""
+
+    code = "out-of-memory"
+
+    def __init__(
+        self,
+        detail: str = "A worker ran out of memory; give each worker more, use fewer workers, or ask for less "
+        "at once.",
+    ):
+        super().__init__(detail)
+
 
 class Canceled(PipelineError):
     """Raised inside a part when its job was canceled."""
 
     code = "canceled"
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk without space (or a quota) is what an error means."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return isinstance(error, Exception) and "No space left on device" in str(error)  # libraries without errno
+
+
+def foreseen(error: BaseException) -> PipelineError | None:
+    """What to tell a user of an error; None when nobody foresaw it."""
+    if isinstance(error, PipelineError):
+        return error
+    if isinstance(error, MemoryError):  # those of Arrow and NumPy are
+        return OutOfMemory()
+    return NoSpace() if is_full(error) else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -10,8 +10,10 @@ import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from pipelines import kept
 from pipelines.errors import Canceled
 from pipelines.plan import Json
 from pipelines.store import Store, open_store
@@ -24,13 +26,15 @@ _REPORT_EVERY = 0.25  # seconds between two progress events of one task
 class Context:
     """What an entry may know of its job: where bytes live, whom to tell, whether to go on.
 
-    `part` is the index of the part (None in plan, combine and finish). Not thread-safe: one a task.
+    `part` is the index of the part (None in plan, combine and finish), `keep` the name its partial is kept
+    under, if it is. Not thread-safe: one a task.
     """
 
     job_id: str
     epoch: int
     store_url: str
     part: int | None = None
+    keep: str | None = None
     send: Callable[[Json], None] = field(default=lambda event: None, repr=False)
     canceled: Callable[[], bool] = field(default=lambda: False, repr=False)
     _sent: float = field(default=0.0, repr=False)
@@ -71,10 +75,17 @@ def load(entry: str) -> Callable[..., Any]:
 
 
 def run(entry: str, job: Json, spec: Json, argument: Any) -> Any:
-    """Call `entry(context, spec, argument)` on a Dask worker. `job` has job_id, epoch, store_url, part."""
-    context = Context(**job, send=_send, canceled=_canceled())
+    """Perform an entry on a Dask worker. `job` has job_id, epoch, store_url, part, perhaps keep."""
+    return perform(entry, Context(**job, send=_send, canceled=_canceled()), spec, argument)
+
+
+def perform(entry: str, context: Context, spec: Json, argument: Any) -> Any:
+    """Call `entry(context, spec, argument)`, or take what it gave in an earlier run."""
     context.check()
-    return load(entry)(context, spec, argument)
+    if context.keep is None or context.part is None:
+        return load(entry)(context, spec, argument)
+    compute = partial(load(entry), context, spec, argument)
+    return kept.through(context.store, context.keep, context.part, compute)
 
 
 def _send(event: Json) -> None:

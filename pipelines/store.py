@@ -6,7 +6,6 @@ know what the bytes mean.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -20,7 +19,7 @@ from typing import IO, Any
 
 import fsspec
 
-from pipelines.errors import NoSpace
+from pipelines.errors import NoSpace, is_full
 
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]*(/[A-Za-z0-9_][A-Za-z0-9_.=-]*)*")
 _BLOCK = 1 << 20
@@ -86,8 +85,11 @@ class Store:
         self._local = "file" in ((protocols,) if isinstance(protocols, str) else protocols)
 
     @contextmanager
-    def put(self, key: str) -> Iterator[Sink]:
-        """Write an object; it appears under `key`, whole and synced, only when the block ends well."""
+    def put(self, key: str, *, sync: bool = True) -> Iterator[Sink]:
+        """Write an object; it appears under `key`, whole and synced, only when the block ends well.
+
+        Without `sync` it is whole for every reader, but a machine that loses power may leave it torn.
+        """
         path = self.path(key)
         temporary = self.path(f"{key}.{uuid.uuid4().hex}.part")
         try:
@@ -95,13 +97,13 @@ class Store:
             with self._fs.open(temporary, "wb") as file:
                 yield Sink(file)
                 file.flush()
-                if self._local:
+                if sync and self._local:
                     os.fsync(file.fileno())
-            self._publish(temporary, path)
+            self._publish(temporary, path, sync)
         except BaseException as error:
             self._discard(temporary)
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoSpace("The store has no space left for the result; free some and retry.") from error
+            if is_full(error):
+                raise NoSpace() from error
             raise
 
     def open(self, key: str) -> IO[bytes]:
@@ -145,7 +147,7 @@ class Store:
         """Move an object or a whole prefix; on a local store in one atomic step."""
         target = self.path(new)
         self._fs.makedirs(os.path.dirname(target), exist_ok=True)
-        self._publish(self.path(old), target)
+        self._publish(self.path(old), target, sync=True)
 
     def path(self, key: str) -> str:
         """The file system's own path of a key: for libraries (Arrow, Delta) that open files themselves."""
@@ -157,11 +159,13 @@ class Store:
         """The object as a file of this machine, or None for a remote store."""
         return Path(self.path(key)) if self._local else None
 
-    def _publish(self, temporary: str, path: str) -> None:
+    def _publish(self, temporary: str, path: str, sync: bool) -> None:
         if not self._local:
             self._fs.mv(temporary, path, recursive=True)
             return
         os.replace(temporary, path)
+        if not sync:
+            return
         folder = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -28,7 +28,16 @@ def make_plan(context: Context, spec: Json, _: None) -> Json:
     _fail(spec.get("fail_plan"))
     parts = tuple(Part({"n": n}, spec["weight"]) for n in range(spec["parts"]))
     combine = f"{HERE}:combine" if spec["combine"] else None
-    return Plan(spec, "rows", parts, f"{HERE}:run_part", f"{HERE}:finish", combine, spec["fan_in"]).to_json()
+    return Plan(
+        spec,
+        "rows",
+        parts,
+        f"{HERE}:run_part",
+        f"{HERE}:finish",
+        combine,
+        spec["fan_in"],
+        keep=spec.get("keep"),
+    ).to_json()
 
 
 def plan_of(given: Json) -> Plan:

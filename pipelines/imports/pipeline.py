@@ -10,6 +10,7 @@ import hashlib
 import json
 from typing import Any
 
+from pipelines import kept
 from pipelines.datasets import (
     Catalog,
     Column,
@@ -64,7 +65,10 @@ def make_plan(context: Context, spec: Json, _: None) -> Json:
         "time": target["time"] if target else find_time_column(as_dataset_columns(columns)),
     }
     module = "pipelines.imports.pipeline"
-    return Plan(planned, "bytes", survey.parts, f"{module}:read_part", f"{module}:finish").to_json()
+    keep = f"{context.job_id}/{_digest(planned, [part.payload for part in survey.parts])}"
+    return Plan(
+        planned, "bytes", survey.parts, f"{module}:read_part", f"{module}:finish", keep=keep
+    ).to_json()
 
 
 def read_part(context: Context, spec: Json, payload: Json) -> Json:
@@ -142,7 +146,11 @@ def _tidy(store: Store, dataset: str, job_id: str) -> None:
         if stat.key.startswith(prefix) and stat.key not in keep:
             store.delete(stat.key)
     store.delete(f"scratch/{job_id}")
-    store.delete(f"kept/{job_id}")
+    kept.discard(store, job_id)
+
+
+def _digest(*given: Any) -> str:
+    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _receipt(spec: Json, fragments: list[Json], rows: int) -> Json:

@@ -87,10 +87,6 @@ class AggregateParameters(Parameters):
     limit: int | None = Field(None, ge=1)
 
     @property
-    def dataset_name(self) -> str:
-        return self.dataset
-
-    @property
     def dataset_version(self) -> int | None:
         return self.version
 

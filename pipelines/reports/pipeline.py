@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +27,7 @@ from pipelines.run import Context
 from pipelines.store import Store
 
 _HERE = "pipelines.reports.pipeline"
+_VERSION = 1  # raise it when the same question comes to get another answer or another file
 _MEMBERS = ("reportType", "parameters", "format")
 
 
@@ -41,12 +45,15 @@ def parse(payload: Json, catalog: Catalog) -> Request:
     report = REPORTS[name]
     sifted = sift(report.Parameters, payload.get("parameters", {}))
     faults += sifted.faults
-    question = _question(report, sifted.parameters, catalog, faults) if sifted.parameters else None
-    if faults or question is None or form is None:
+    asked = _question(report, sifted.parameters, catalog, faults) if sifted.parameters else None
+    if faults or asked is None or form is None:
         raise InvalidRequest(faults)
+    question, dataset = asked
     fragments = planning.wanted(question, catalog.fragments(question.dataset, question.version))
     spec = {"question": question.to_json(), "format": form, "name": report.file_name(sifted.parameters)}
-    return Request(name, payload.get("parameters", {}), spec, sum(each.rows for each in fragments), "rows")
+    size = sum(each.rows for each in fragments)
+    equal = _digest(dataset.id, spec)
+    return Request(name, payload.get("parameters", {}), spec, size, "rows", equal)
 
 
 def make_plan(context: Context, spec: Json, argument: Any) -> Json:
@@ -55,7 +62,13 @@ def make_plan(context: Context, spec: Json, argument: Any) -> Json:
     fragments = Catalog(context.store).fragments(question.dataset, question.version)
     parts = planning.cut(planning.pieces(context.store, question, fragments))
     return Plan(
-        spec, "rows", parts, f"{_HERE}:run_part", f"{_HERE}:finish", combine=f"{_HERE}:combine"
+        spec,
+        "rows",
+        parts,
+        f"{_HERE}:run_part",
+        f"{_HERE}:finish",
+        combine=f"{_HERE}:combine",
+        keep=_digest(spec["question"], [part.payload for part in parts]),  # in whatever format they end
     ).to_json()
 
 
@@ -79,7 +92,8 @@ def finish(context: Context, spec: Json, partials: Sequence[Partial]) -> Json:
     form = render.FORMATS[spec["format"]]
     render.check_fits(table, spec["format"])
     grains = {key.name: key.grain for key in question.keys if key.grain}
-    path = f"{context.results}/report.{form.extension}"
+    # a name of its own: a worker that was thought dead may come back and write its copy, not quite the same
+    path = f"{context.results}/report-{uuid.uuid4().hex[:8]}.{form.extension}"
     with context.store.put(path) as sink:
         form.write(table, grains, sink)
     return Artifact(
@@ -88,7 +102,11 @@ def finish(context: Context, spec: Json, partials: Sequence[Partial]) -> Json:
 
 
 def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) -> Artifact:
-    """The file is in place since `finish`; nothing to do but name it."""
+    """The file is in place since `finish`; only what other runs left has to go."""
+    for stat in list(store.list(f"results/{job_id}")):
+        if stat.key != outcome["path"]:
+            store.delete(stat.key)
+    store.delete(f"scratch/{job_id}")
     return Artifact.from_json(outcome)
 
 
@@ -96,6 +114,11 @@ def discard(store: Store, job_id: str, spec: Json) -> None:
     """Remove what any run left; partials that are kept may serve an equal question."""
     store.delete(f"results/{job_id}")
     store.delete(f"scratch/{job_id}")
+
+
+def _digest(*given: Any) -> str:
+    text = json.dumps([_VERSION, *given], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _choice(
@@ -115,13 +138,13 @@ def _choice(
 
 def _question(
     report: ReportType, parameters: Parameters, catalog: Catalog, faults: list[Fault]
-) -> Question | None:
-    """The question of parameters whose form is right; what is wrong in meaning joins the faults."""
+) -> tuple[Question, Dataset] | None:
+    """The question of well-formed parameters, and its dataset; what is wrong in meaning joins the faults."""
     dataset = _dataset(parameters, catalog, faults)
     if dataset is None:
         return None
     try:
-        return report.question(parameters, dataset)
+        return report.question(parameters, dataset), dataset
     except InvalidRequest as error:
         faults += error.faults
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
@@ -50,7 +50,8 @@ class Parameters(BaseModel):
 
     @property
     def dataset_name(self) -> str:
-        raise NotImplementedError
+        """The member `dataset`, unless the type says otherwise."""
+        return cast(str, vars(self)["dataset"])
 
     @property
     def dataset_version(self) -> int | None:

@@ -57,10 +57,6 @@ class YearlySalesParameters(Parameters):
     amount: str = Field("quantity * unit_price", description="a column or an expression")
     by: list[str] = Field(default_factory=lambda: ["month"], max_length=32)
 
-    @property
-    def dataset_name(self) -> str:
-        return self.dataset
-
 
 def question(parameters: YearlySalesParameters, dataset: Dataset) -> Question:
     """The question, or InvalidRequest."""

@@ -65,7 +65,7 @@ def working(keys: Keys, plan: Plan, store_url: str) -> Any:
     partials = [
         call(
             plan.run_part,
-            _context(keys, store_url, n),
+            _context(keys, store_url, n, plan.keep),
             spec,
             json.dumps(part.payload),
             dask_key_name=(keys.parts, n),
@@ -124,10 +124,16 @@ def census() -> Callable[..., Any]:
     return haulier_census
 
 
-def _context(keys: Keys, store_url: str, part: int | None = None) -> str:
-    return json.dumps(
-        {"job_id": keys.run.job_id, "epoch": keys.run.epoch, "store_url": store_url, "part": part}
-    )
+def _context(keys: Keys, store_url: str, part: int | None = None, keep: str | None = None) -> str:
+    context: Json = {
+        "job_id": keys.run.job_id,
+        "epoch": keys.run.epoch,
+        "store_url": store_url,
+        "part": part,
+    }
+    if keep is not None:
+        context["keep"] = keep
+    return json.dumps(context)
 
 
 def _delayed(function: Callable[..., Any]) -> Any:

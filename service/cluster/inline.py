@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.plan import Json, Plan
-from pipelines.run import Context, load
+from pipelines.run import Context, perform
 from service.cluster.meter import PLANNING, Meter
 from service.cluster.outcomes import Finished, Outcome, RunKey, Stage, Status, classify
 from service.model import Priority
@@ -99,13 +99,14 @@ class InlineCluster:
 
     def _planning(self, key: RunKey, entry: str, spec: Json) -> Steps:
         yield
-        return load(entry)(self._context(key, None, Meter("", None)), spec, None)
+        return perform(entry, self._context(key, None, Meter("", None)), spec, None)
 
     def _working(self, key: RunKey, plan: Plan, meter: Meter) -> Steps:
         partials: list[Any] = []
         for n, part in enumerate(plan.parts):
             yield
-            partials.append(load(plan.run_part)(self._context(key, n, meter), plan.spec, part.payload))
+            context = self._context(key, n, meter, plan.keep)
+            partials.append(perform(plan.run_part, context, plan.spec, part.payload))
             meter.finished(range(n + 1))
         context = self._context(key, None, meter)
         while plan.combine and len(partials) > 1:
@@ -113,17 +114,17 @@ class InlineCluster:
             yield
             width = max(2, plan.fan_in)
             groups = [partials[n : n + width] for n in range(0, len(partials), width)]
-            partials = [load(plan.combine)(context, plan.spec, group) for group in groups]
+            partials = [perform(plan.combine, context, plan.spec, group) for group in groups]
         meter.combined(1, 1)
         yield
-        return load(plan.finish)(context, plan.spec, partials)
+        return perform(plan.finish, context, plan.spec, partials)
 
-    def _context(self, key: RunKey, part: int | None, meter: Meter) -> Context:
+    def _context(self, key: RunKey, part: int | None, meter: Meter, keep: str | None = None) -> Context:
         def send(event: Json) -> None:
             if part is not None:
                 meter.inside(part, event["done"])
 
-        return Context(key.job_id, key.epoch, self._store_url, part, send)
+        return Context(key.job_id, key.epoch, self._store_url, part, keep, send)
 
 
 def _status(run: _Run) -> Status:

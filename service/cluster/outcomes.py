@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from pipelines.errors import Canceled, PipelineError
+from pipelines.errors import Canceled, foreseen
 from pipelines.plan import Json, Plan
 from service.model import JobError, Priority
 
@@ -132,8 +132,8 @@ def classify(error: BaseException, job_id: str) -> Outcome:
     name = type(error).__name__
     if isinstance(error, Canceled):  # we forget what we cancel: somebody else told the part to stop
         return Lost("a part was told to stop")
-    if isinstance(error, PipelineError):
-        return Failed(JobError(error.code, error.detail))
+    if (known := foreseen(error)) is not None:
+        return Failed(JobError(known.code, known.detail))
     if name == "KilledWorker":
         return Struck(str(error))
     if isinstance(error, concurrent.futures.CancelledError) or name in _INFRASTRUCTURE:

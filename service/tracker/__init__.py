@@ -1,9 +1,20 @@
 """The tracker remembers: jobs and their history on SQLite or PostgreSQL. The one importer of SQLAlchemy."""
 
 from service.eta import Run
+from service.tracker.clock import SteadyClock, utcnow
 from service.tracker.lock import HomeInUse, HomeLock
 from service.tracker.migrations import WrongSchema
 from service.tracker.records import Page, ProgressUpdate
-from service.tracker.tracker import Tracker, utcnow
+from service.tracker.tracker import Tracker
 
-__all__ = ["HomeInUse", "HomeLock", "Page", "ProgressUpdate", "Run", "Tracker", "WrongSchema", "utcnow"]
+__all__ = [
+    "HomeInUse",
+    "HomeLock",
+    "Page",
+    "ProgressUpdate",
+    "Run",
+    "SteadyClock",
+    "Tracker",
+    "WrongSchema",
+    "utcnow",
+]

@@ -1,6 +1,6 @@
 """The two databases behind one tracker: how to read, how to write durably, what time it is.
 
-SQLite: one process, one writing connection with group commit, query-only readers, the process's clock.
+SQLite: one process, one writing connection with group commit, query-only readers, the process's clocks.
 PostgreSQL: any number of processes, a transaction an operation, the server's clock. No job logic here.
 """
 
@@ -28,6 +28,7 @@ from sqlalchemy import (
     func,
     literal,
     make_url,
+    select,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -36,11 +37,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import Unavailable
 from service.tracker import migrations
+from service.tracker.clock import Clock
 from service.tracker.tables import UtcDateTime, job
 from service.tracker.writer import Operation, Writer
 
 T = TypeVar("T")
-Clock = Callable[[], datetime]
 _BUSY_SECONDS = 10  # how long a writer waits for somebody else's lock
 _READERS = 8
 _log = logging.getLogger("haulier.tracker")
@@ -61,10 +62,19 @@ class Database(ABC):
 
     @abstractmethod
     def now(self) -> ColumnElement[datetime]:
-        """The lease clock: one clock for all who share the database."""
+        """What time it is, to be shown and to be sorted by."""
 
     @abstractmethod
-    def later(self, seconds: float) -> ColumnElement[datetime]: ...
+    def lease_now(self) -> ColumnElement[datetime]:
+        """The lease clock: one clock for all who share the database, and nobody sets it."""
+
+    @abstractmethod
+    def lease_end(self, seconds: float) -> ColumnElement[datetime]:
+        """The lease clock some seconds on."""
+
+    @abstractmethod
+    def one_at_a_time(self, connection: Connection, name: str) -> None:
+        """Wait until no other transaction that named the same is open."""
 
     @abstractmethod
     def insert_once(self) -> Insert:
@@ -78,14 +88,14 @@ class Database(ABC):
     def close(self) -> None: ...
 
 
-def open_database(url: str, clock: Clock) -> Database:
+def open_database(url: str, clock: Clock, lease_clock: Clock) -> Database:
     """Connect and bring the schema up. ValueError for an unknown kind of URL, without showing it."""
     parsed = make_url(url)
     match parsed.drivername.partition("+")[0]:
         case "sqlite":
             if not parsed.database or parsed.database == ":memory:":
                 raise ValueError("HAULIER_DATABASE_URL needs a file: write sqlite:////full/path/haulier.db.")
-            return SqliteDatabase(Path(parsed.database), clock)
+            return SqliteDatabase(Path(parsed.database), clock, lease_clock)
         case "postgresql" | "postgres":
             return PostgresDatabase(parsed)
     raise ValueError(
@@ -96,10 +106,10 @@ def open_database(url: str, clock: Clock) -> Database:
 class SqliteDatabase(Database):
     look_again = 1.0
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, lease_clock: Clock) -> None:
         _warn_of_old_sqlite()
         self.path = path
-        self._clock = clock
+        self._clock, self._lease_clock = clock, lease_clock
         path.parent.mkdir(parents=True, exist_ok=True)
         self._writing = _sqlite_engine(path, _prepare_writer, pool_size=1)
         self._reading = _sqlite_engine(path, _prepare_reader, pool_size=_READERS)
@@ -119,8 +129,14 @@ class SqliteDatabase(Database):
     def now(self) -> ColumnElement[datetime]:
         return literal(self._clock(), UtcDateTime())
 
-    def later(self, seconds: float) -> ColumnElement[datetime]:
-        return literal(self._clock() + timedelta(seconds=seconds), UtcDateTime())
+    def lease_now(self) -> ColumnElement[datetime]:
+        return literal(self._lease_clock(), UtcDateTime())
+
+    def lease_end(self, seconds: float) -> ColumnElement[datetime]:
+        return literal(self._lease_clock() + timedelta(seconds=seconds), UtcDateTime())
+
+    def one_at_a_time(self, connection: Connection, name: str) -> None:
+        pass  # there is one writer
 
     def insert_once(self) -> Insert:
         return sqlite.insert(job).on_conflict_do_nothing(index_elements=["owner", "kind", "idempotency_key"])
@@ -156,8 +172,14 @@ class PostgresDatabase(Database):
     def now(self) -> ColumnElement[datetime]:
         return func.now()
 
-    def later(self, seconds: float) -> ColumnElement[datetime]:
+    def lease_now(self) -> ColumnElement[datetime]:
+        return func.now()
+
+    def lease_end(self, seconds: float) -> ColumnElement[datetime]:
         return func.now() + timedelta(seconds=seconds)
+
+    def one_at_a_time(self, connection: Connection, name: str) -> None:
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
     def insert_once(self) -> Insert:
         taken = ["owner", "kind", "idempotency_key"]

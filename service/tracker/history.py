@@ -1,20 +1,13 @@
-"""The append-only history of jobs: one event a change, in the transaction of the change."""
+"""Reading the append-only history of jobs; `Transaction.record` writes it, beside each change."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
-from pipelines.plan import Json
 from service.eta import Run
 from service.model import Event, JobState
-from service.tracker.database import Database
 from service.tracker.records import to_event
-from service.tracker.tables import event, job
-
-
-def record(connection: Connection, database: Database, job_id: str, name: str, data: Json) -> None:
-    """Names: accepted started planned progress requeued successful failed dismissed cancel-requested."""
-    connection.execute(insert(event).values(job_id=job_id, at=database.now(), name=name, data=data))
+from service.tracker.tables import LEADING, event, job
 
 
 def events(connection: Connection, job_id: str, after: int, limit: int) -> list[Event]:
@@ -28,10 +21,10 @@ def events(connection: Connection, job_id: str, after: int, limit: int) -> list[
 
 
 def runs(connection: Connection, kind: str, type: str, limit: int) -> list[Run]:
-    """The newest successful jobs of a type: what the first ETA goes by."""
+    """The newest successful runs of a type, without results that were there: what the first ETA goes by."""
     rows = connection.execute(
         select(job.c.size, job.c.started, job.c.finished)
-        .where(job.c.kind == kind, job.c.type == type, job.c.state == JobState.SUCCESSFUL.value)
+        .where(job.c.kind == kind, job.c.type == type, job.c.state == JobState.SUCCESSFUL.value, LEADING)
         .order_by(job.c.finished.desc())
         .limit(limit)
     )

@@ -1,180 +1,196 @@
 """The changes of one job, each an UPDATE that says where it may come from, with its event beside it.
 
-Functions on an open transaction. Zero rows means somebody was first; nothing is written then.
+Functions on an open transaction. Zero rows means somebody was first; nothing is written then. What changes a
+job changes those that follow it, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, func, literal, null, or_, select, update
 
 from pipelines.plan import Artifact, Json
-from service.errors import KeyReused, UnknownJob
-from service.model import Job, JobError, JobState, NewJob, sources_of
-from service.tracker.database import Database
-from service.tracker.history import record
-from service.tracker.records import ProgressUpdate, storable, to_columns, to_job
-from service.tracker.tables import LEASED, job
+from service.errors import UnknownJob
+from service.model import Job, JobError, JobState, sources_of
+from service.tracker import followers
+from service.tracker.followers import Leader
+from service.tracker.records import ProgressUpdate, storable, to_job
+from service.tracker.tables import LEADING, LEASED, UtcDateTime, job
+from service.tracker.transaction import Transaction
 
 Guard = tuple[ColumnElement[bool], ...]
 _UNLEASED: dict[str, Any] = {"lease_owner": None, "lease_until": None, "cancel_requested": False}
+_OPEN = job.c.outcome.is_(None)  # from the moment an outcome is kept, it is too late to cancel
 
 
-def accept(connection: Connection, database: Database, new: NewJob) -> tuple[Job, bool]:
-    now = database.now()
-    insert = database.insert_once().values(**to_columns(new), created=now, updated=now)
-    row = connection.execute(insert.returning(job)).one_or_none()
-    if row is not None:
-        record(connection, database, new.id, "accepted", {})
-        return to_job(row), False
-    known = with_key(connection, new.owner, new.kind, new.idempotency_key or "", new.idempotency_hash)
-    if known is None:
-        raise RuntimeError(f"the key of job {new.id} is taken by no job")
-    return known, True
+def fence(epoch: int) -> ColumnElement[bool]:
+    """What keeps out whoever held the job before."""
+    return job.c.epoch == epoch
 
 
-def with_key(connection: Connection, owner: str, kind: str, key: str, digest: str | None) -> Job | None:
-    """The job an idempotency key stands for; KeyReused when it came with another request."""
-    same = (job.c.owner == owner, job.c.kind == kind, job.c.idempotency_key == key)
-    row = connection.execute(select(job).where(*same)).one_or_none()
-    if row is None:
-        return None
-    if row.idempotency_hash != digest:
-        raise KeyReused(key)
-    return to_job(row)
+def _held(job_id: str, epoch: int) -> Guard:
+    return job.c.id == job_id, fence(epoch), LEASED
 
 
-def planned(
-    connection: Connection, database: Database, job_id: str, epoch: int, plan: Json, total: int, unit: str
-) -> bool:
-    values = {"plan": plan, "total": total, "unit": unit, "phase": "working", "last_progress": database.now()}
+def planned(tx: Transaction, job_id: str, epoch: int, plan: Json, total: int, unit: str) -> bool:
+    values = {"plan": plan, "total": total, "unit": unit, "phase": "working", "last_progress": tx.now()}
     data = {"total": total, "unit": unit}
-    return _apply(connection, database, job_id, (job.c.epoch == epoch, LEASED), values, "planned", data)
+    return _mirrored(tx, _held(job_id, epoch), values, "planned", data)
 
 
-def succeed(connection: Connection, database: Database, job_id: str, epoch: int, artifact: Artifact) -> bool:
-    values: dict[str, Any] = {"artifact": artifact.to_json(), "done": func.coalesce(job.c.total, job.c.done)}
-    values |= {"phase": "complete", "message": None}
-    return _end(connection, database, job_id, epoch, JobState.SUCCESSFUL, values, {"bytes": artifact.bytes})
+def seal(tx: Transaction, job_id: str, epoch: int, outcome: Json) -> bool:
+    """Keep what the work came to; True as well when this holder or the one before has kept it already."""
+    wanted = (*_held(job_id, epoch), ~job.c.cancel_requested)
+    values = {"outcome": outcome, "phase": "publishing"}
+    if _mirrored(tx, (*wanted, _OPEN), values, "sealed", {"phase": "publishing"}):
+        return True
+    return tx.execute(select(job.c.id).where(*wanted)).one_or_none() is not None
 
 
-def fail(connection: Connection, database: Database, job_id: str, epoch: int, error: JobError) -> bool:
+def succeed(
+    tx: Transaction, job_id: str, epoch: int, artifact: Artifact, expires: datetime | None = None
+) -> bool:
+    made = {"artifact": artifact.to_json(), "expires": literal(expires, UtcDateTime())}
+    values = {"done": func.coalesce(job.c.total, job.c.done), "phase": "complete", "message": None}
+    guard = (job.c.id == job_id, fence(epoch))
+    row = _end(tx, guard, JobState.SUCCESSFUL, {**made, **values, "kept": artifact.bytes})
+    if row is None:
+        return False
+    data = {"bytes": artifact.bytes}
+    tx.record(job_id, "successful", data)
+    shared = {**made, "cached": True, "finished": tx.now()}
+    followers.end(tx, row, shared, "successful", {**data, "cached": True})
+    return True
+
+
+def fail(tx: Transaction, job_id: str, epoch: int, error: JobError) -> bool:
+    return fail_where(tx, (job.c.id == job_id, fence(epoch)), error)
+
+
+def fail_where(tx: Transaction, guard: Guard, error: JobError) -> bool:
     told = {"code": error.code, "detail": storable(error.detail)}
-    return _end(connection, database, job_id, epoch, JobState.FAILED, {"error": told}, told)
+    row = _end(tx, guard, JobState.FAILED, {"error": told})
+    if row is None:
+        return False
+    tx.record(row.id, "failed", told)
+    followers.end(tx, row, {"error": told, "finished": tx.now()}, "failed", told)
+    return True
 
 
-def dismiss(connection: Connection, database: Database, job_id: str, epoch: int) -> bool:
-    return _end(connection, database, job_id, epoch, JobState.DISMISSED, {}, {})
+def dismiss(tx: Transaction, job_id: str, epoch: int) -> bool:
+    return _dismiss(tx, (job.c.id == job_id, fence(epoch), _may_become(JobState.DISMISSED), LEADING))
 
 
 def requeue(
-    connection: Connection, database: Database, job_id: str, epoch: int, reason: str, strike: bool
+    tx: Transaction, job_id: str, epoch: int, reason: str, strike: bool = False, blameless: bool = False
 ) -> bool:
-    """Back to the queue with nothing done; a job whose cancel was asked for ends here instead."""
-    held = (job.c.epoch == epoch, _may_become(JobState.ACCEPTED))
-    if _apply(
-        connection, database, job_id, (*held, job.c.cancel_requested), _dismissed(database), "dismissed", {}
-    ):
+    """Back to the queue; a job whose cancel was asked for ends here instead.
+
+    After a strike it begins from nothing, otherwise plan and progress stay. What was sealed always stays.
+    """
+    held = (job.c.id == job_id, fence(epoch), _may_become(JobState.ACCEPTED), LEADING)
+    if _dismiss(tx, (*held, job.c.cancel_requested)):
         return True
     values: dict[str, Any] = {
         "state": JobState.ACCEPTED.value,
         "strikes": job.c.strikes + int(strike),
+        "losses": job.c.losses + int(not strike and not blameless),
         "message": storable(reason),
         "phase": "queued",
-        "plan": None,
-        "done": 0,
-        "total": None,
         "started": None,
         "last_progress": None,
         "heartbeat": None,
         **_UNLEASED,
     }
+    if strike:
+        for column, nothing in ((job.c.plan, null()), (job.c.done, 0), (job.c.total, null())):
+            values[column.name] = case((_OPEN, nothing), else_=column)
     data = {"reason": storable(reason), "strike": strike}
-    return _apply(connection, database, job_id, held, values, "requeued", data)
+    moved = _mirrored(tx, held, values, "requeued", data)
+    tx.work |= moved
+    return moved
 
 
-def request_cancel(connection: Connection, database: Database, job_id: str) -> tuple[Job, bool]:
+def request_cancel(tx: Transaction, job_id: str) -> tuple[Job, bool]:
     """The job as it is afterwards, and whether this call changed it."""
-    waiting = (job.c.state == JobState.ACCEPTED.value,)
-    running = (LEASED, ~job.c.cancel_requested)
-    flag = {"cancel_requested": True}
-    changed = _apply(connection, database, job_id, waiting, _dismissed(database), "dismissed", {}) or _apply(
-        connection, database, job_id, running, flag, "cancel-requested", {}
+    this = job.c.id == job_id
+    held_by_nobody = or_(
+        job.c.state == JobState.ACCEPTED.value, and_(job.c.state == JobState.RUNNING.value, ~LEADING)
     )
-    row = connection.execute(select(job).where(job.c.id == job_id)).one_or_none()
+    changed = _dismiss(tx, (this, held_by_nobody))
+    if not changed and _apply(tx, (this, LEASED, ~job.c.cancel_requested, _OPEN), {"cancel_requested": True}):
+        tx.record(job_id, "cancel-requested", {})
+        tx.work = changed = True
+    row = tx.execute(select(job).where(this)).one_or_none()
     if row is None:
         raise UnknownJob(job_id)
     return to_job(row), changed
 
 
-def progress(connection: Connection, database: Database, updates: Sequence[ProgressUpdate]) -> list[str]:
-    """The ids of the jobs whose row changed. Rows are taken in id order, so that writers never cross."""
+def progress(tx: Transaction, updates: Sequence[ProgressUpdate]) -> None:
+    """Rows are taken in id order, so that writers never cross."""
     latest = {(each.job_id, each.epoch): each for each in updates}
     ids = sorted({each.job_id for each in updates})
     query = select(job.c.id, job.c.epoch, job.c.done, job.c.phase, job.c.message)
     held = query.where(job.c.id.in_(ids), LEASED).order_by(job.c.id).with_for_update()
-    rows = [(row, latest.get((row.id, row.epoch))) for row in connection.execute(held).all()]
-    return [row.id for row, told in rows if told is not None and _advance(connection, database, row, told)]
+    for row in tx.execute(held).all():
+        told = latest.get((row.id, row.epoch))
+        if told is not None:
+            _advance(tx, row, told)
 
 
-def _advance(
-    connection: Connection, database: Database, row: Row[*tuple[Any, ...]], told: ProgressUpdate
-) -> bool:
+def _advance(tx: Transaction, row: Row[*tuple[Any, ...]], told: ProgressUpdate) -> None:
     message = storable(told.message) if told.message is not None else row.message
     further, new_phase = told.done > row.done, told.phase != row.phase
     if not further and not new_phase and message == row.message:
-        return False
+        return
     values: dict[str, Any] = {
         "done": case((job.c.done < told.done, told.done), else_=job.c.done),
         "phase": told.phase,
         "message": message,
     }
     if further or new_phase:
-        values["last_progress"] = database.now()
+        values["last_progress"] = tx.now()
     data = {"done": max(told.done, row.done), "phase": told.phase}
-    guard = (job.c.epoch == told.epoch, LEASED)
-    return _apply(connection, database, row.id, guard, values, "progress" if new_phase else None, data)
+    _mirrored(tx, _held(row.id, told.epoch), values, "progress" if new_phase else None, data)
 
 
-def _end(
-    connection: Connection,
-    database: Database,
-    job_id: str,
-    epoch: int,
-    state: JobState,
-    values: dict[str, Any],
-    data: Json,
-) -> bool:
-    guard = (job.c.epoch == epoch, _may_become(state))
-    values = {**values, **_UNLEASED, "state": state.value, "finished": database.now()}
-    return _apply(connection, database, job_id, guard, values, state.value, data)
+def _mirrored(tx: Transaction, guard: Guard, values: dict[str, Any], name: str | None, data: Json) -> bool:
+    """A change that followers show too; False when it hit nothing."""
+    row = _apply(tx, guard, values)
+    if row is None:
+        return False
+    if name is not None:
+        tx.record(row.id, name, data)
+    followers.mirror(tx, row, name, data)
+    return True
 
 
-def _apply(
-    connection: Connection,
-    database: Database,
-    job_id: str,
-    guard: Guard,
-    values: dict[str, Any],
-    name: str | None,
-    data: Json,
-) -> bool:
-    """One guarded UPDATE and, when it hit, its event. Every change counts up the revision."""
-    change = (
-        update(job)
-        .where(job.c.id == job_id, *guard)
-        .values(revision=job.c.revision + 1, updated=database.now(), **values)
-    )
-    changed = connection.execute(change).rowcount == 1
-    if changed and name is not None:
-        record(connection, database, job_id, name, data)
-    return changed
+def _dismiss(tx: Transaction, guard: Guard) -> bool:
+    values = {"state": JobState.DISMISSED.value, "finished": tx.now(), **_UNLEASED}
+    row = _apply(tx, (*guard, _OPEN), values)
+    if row is None:
+        return False
+    tx.record(row.id, "dismissed", {})
+    followers.promote(tx, row)
+    return True
 
 
-def _dismissed(database: Database) -> dict[str, Any]:
-    return {"state": JobState.DISMISSED.value, "finished": database.now(), **_UNLEASED}
+def _end(tx: Transaction, guard: Guard, state: JobState, values: dict[str, Any]) -> Leader | None:
+    values = {**values, **_UNLEASED, "state": state.value, "finished": tx.now()}
+    return _apply(tx, (*guard, _may_become(state), LEADING), values)
+
+
+def _apply(tx: Transaction, guard: Guard, values: dict[str, Any]) -> Leader | None:
+    """One guarded UPDATE; what it hit, None for nothing. Every change counts up the revision."""
+    change = update(job).where(*guard).values(revision=job.c.revision + 1, updated=tx.now(), **values)
+    row = tx.execute(change.returning(*followers.CHANGED)).one_or_none()
+    if row is not None:
+        tx.touched.add(row.id)
+    return row
 
 
 def _may_become(state: JobState) -> ColumnElement[bool]:

@@ -49,6 +49,7 @@ def to_columns(new: NewJob) -> dict[str, Any]:
         "unit": new.unit,
         "idempotency_key": new.idempotency_key,
         "idempotency_hash": new.idempotency_hash,
+        "equal": new.equal,
         "state": JobState.ACCEPTED.value,
     }
 
@@ -79,6 +80,14 @@ def to_job(row: Row[Any]) -> Job:
         heartbeat=row.heartbeat,
         artifact=None if row.artifact is None else Artifact.from_json(row.artifact),
         error=None if row.error is None else JobError(**row.error),
+        run_epoch=row.run_epoch,
+        cluster=row.cluster,
+        losses=row.losses,
+        outcome=row.outcome,
+        leader=row.leader or None,
+        cached=row.cached,
+        expires=row.expires,
+        removed=row.removed,
     )
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    and_,
 )
 
 metadata = MetaData(
@@ -103,19 +104,44 @@ job = Table(
     Column("finished", UtcDateTime),
     Column("last_progress", UtcDateTime),
     Column("heartbeat", UtcDateTime),
+    Column("run_epoch", Integer, nullable=False, default=0),
+    Column("cluster", String(128)),
+    Column("losses", Integer, nullable=False, default=0),
+    _json("outcome"),
+    Column("equal", String(64)),
+    # "" and not NULL for a job that leads itself: PostgreSQL keeps no order behind an IS NULL in an index
+    Column("leader", String(64), nullable=False, default=""),
+    Column("cached", Boolean, nullable=False, default=False),
+    Column("expires", UtcDateTime),
+    Column("removed", UtcDateTime),
+    Column("kept", BigInteger),  # bytes of the result while it is there, of the job whose run made it
     UniqueConstraint("owner", "kind", "idempotency_key"),
     sqlite_autoincrement=True,
 )
 
-WAITING = job.c.state == "accepted"
-LEASED = job.c.state == "running"
+ACTIVE = ("accepted", "running")
+LEADING = job.c.leader == ""  # a follower is never leased, whatever state it mirrors
+WAITING = and_(job.c.state == "accepted", LEADING)
+LEASED = and_(job.c.state == "running", LEADING)
+KEPT = job.c.kept.is_not(None)
 
 # Whole indexes: without statistics SQLite takes any other index on `state` before a partial one.
-Index("ix_job_queue", job.c.state, job.c.owner, job.c.priority, job.c.sequence)
-Index("ix_job_history", job.c.kind, job.c.type, job.c.state, job.c.finished)
+Index("ix_job_queue", job.c.state, job.c.leader, job.c.owner, job.c.priority, job.c.sequence)
+Index("ix_job_history", job.c.kind, job.c.type, job.c.state, job.c.leader, job.c.finished)
 Index("ix_job_owner_started", job.c.owner, job.c.started)
 Index("ix_job_kind_sequence", job.c.kind, job.c.sequence)
 Index("ix_job_state_sequence", job.c.state, job.c.sequence)
+
+# Partial where no other index begins with the same column: most rows are in none of these.
+_SHARED = job.c.equal.is_not(None)
+Index(
+    "ix_job_equal",
+    *(job.c.owner, job.c.equal, job.c.leader, job.c.state),
+    sqlite_where=_SHARED,
+    postgresql_where=_SHARED,
+)
+Index("ix_job_expires", job.c.expires, sqlite_where=KEPT, postgresql_where=KEPT)
+Index("ix_job_kept", job.c.finished, job.c.kept, sqlite_where=KEPT, postgresql_where=KEPT)
 
 event = Table(
     "event",

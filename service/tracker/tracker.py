@@ -9,25 +9,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, func, make_url, select, update
+from sqlalchemy import Connection, func, make_url, select
 
 from pipelines.plan import Artifact, Json
 from service.eta import Run
 from service.model import Event, Job, JobError, JobState, NewJob
-from service.tracker import history, leases, migrations, moves
-from service.tracker.database import Clock, Database, open_database, postgres_engine, reachable
+from service.tracker import acceptance, history, leases, migrations, moves, queue
+from service.tracker.clock import Clock, SteadyClock, utcnow
+from service.tracker.database import Database, open_database, postgres_engine, reachable
 from service.tracker.records import Page, ProgressUpdate, from_cursor, to_cursor, to_job
 from service.tracker.tables import LEASED, job
+from service.tracker.transaction import Transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def utcnow() -> datetime:
-    return datetime.now(UTC)
 
 
 class Tracker:
@@ -40,9 +38,12 @@ class Tracker:
         self._watch_lock = threading.Lock()
 
     @classmethod
-    def open(cls, url: str, *, clock: Clock = utcnow) -> Tracker:
-        """Connect to `sqlite:///...` or `postgresql://...`; an empty database gets its tables."""
-        return cls(open_database(url, clock))
+    def open(cls, url: str, *, clock: Clock | None = None, lease_clock: Clock | None = None) -> Tracker:
+        """Connect to `sqlite:///...` or `postgresql://...`; an empty database gets its tables.
+
+        The clocks are SQLite's, for tests; a `clock` alone is that of the leases, too.
+        """
+        return cls(open_database(url, clock or utcnow, lease_clock or clock or SteadyClock()))
 
     @staticmethod
     def migrate(url: str) -> None:
@@ -68,15 +69,17 @@ class Tracker:
     # --- accept and look
 
     def accept(self, new: NewJob) -> tuple[Job, bool]:
-        """Store a job; committed and synced on return. (the first job, True) when its key came before."""
-        accepted, replayed = self._write(moves.accept, new)
-        if not replayed:
-            self.accepted.set()
-        return accepted, replayed
+        """Store a job; committed and synced on return. (the first job, True) when its key came before.
+
+        A job with an `equal` one of its owner takes its result at once, or follows it while it works.
+        """
+        return self._write(acceptance.accept, new)
 
     def find_key(self, owner: str, kind: str, key: str, digest: str) -> Job | None:
         """The job a key stands for; KeyReused when it came with another request."""
-        return self.database.read(lambda connection: moves.with_key(connection, owner, kind, key, digest))
+        return self.database.read(
+            lambda connection: acceptance.with_key(connection, owner, kind, key, digest)
+        )
 
     def get(self, job_id: str) -> Job | None:
         row = self.database.read(lambda c: c.execute(select(job).where(job.c.id == job_id)).one_or_none())
@@ -119,57 +122,72 @@ class Tracker:
 
     def ahead(self, job_id: str) -> int:
         """Waiting jobs that would be leased before this one; 0 = next."""
-        return self.database.read(lambda connection: leases.ahead(connection, job_id))
+        return self.database.read(lambda connection: queue.ahead(connection, job_id))
 
     # --- the dispatcher's side
 
-    def lease(self, owner: str, limit: int, seconds: float) -> Sequence[Job]:
-        """Take jobs, in fair order; each gets a new epoch. See `leases`."""
-        taken = self._write(leases.lease, owner, limit, seconds)
-        self._touch(*(each.id for each in taken))
-        return taken
+    def lease(self, owner: str, limit: int, seconds: float, cluster: str | None = None) -> Sequence[Job]:
+        """Take jobs, in fair order; each gets a new epoch. `cluster` names the scheduler that will have them.
+
+        A job whose holder stopped renewing keeps its `run_epoch` where the same scheduler had it: its work
+        still runs there. So does a job with an outcome, wherever it ran: it waits to be published.
+        """
+        return self._write(leases.lease, owner, limit, seconds, cluster)
 
     def renew(self, owner: str, seconds: float) -> frozenset[tuple[str, int]]:
         """Extend all leases of `owner`; the (id, epoch) it still holds; what else it runs it lost."""
         return self._write(leases.renew, owner, seconds)
 
+    def hand_over(self, owner: str) -> int:
+        """Let all jobs of `owner` be taken over now, without a loss: for an orderly stop; how many."""
+        return self._write(leases.hand_over, owner)
+
     def expire_leases(self) -> int:
         """Let every running job be leased again now: for the process that has just taken a SQLite home."""
-        ended = update(job).where(LEASED).values(lease_until=datetime(2000, 1, 1, tzinfo=UTC))
-        return self.database.write(lambda connection: connection.execute(ended).rowcount)
+        return self._write(leases.expire_all)
 
     def planned(self, job_id: str, epoch: int, plan: Json, total: int, unit: str) -> bool:
         """Remember the plan of a running job."""
-        return self._told(job_id, self._write(moves.planned, job_id, epoch, plan, total, unit))
+        return self._write(moves.planned, job_id, epoch, plan, total, unit)
 
     def progress(self, updates: Sequence[ProgressUpdate]) -> None:
         """One commit for all. Only for who holds the job; never lowers `done`; ended jobs stay."""
         if updates:
-            self._touch(*self._write(moves.progress, updates))
+            self._write(moves.progress, updates)
 
-    def succeed(self, job_id: str, epoch: int, artifact: Artifact) -> bool:
-        return self._told(job_id, self._write(moves.succeed, job_id, epoch, artifact))
+    def seal(self, job_id: str, epoch: int, outcome: Json) -> bool:
+        """Keep the outcome before it is published; from now on it is too late to cancel.
+
+        False for who no longer holds the job, and when a cancel came first. The first outcome stays.
+        """
+        return self._write(moves.seal, job_id, epoch, outcome)
+
+    def succeed(self, job_id: str, epoch: int, artifact: Artifact, expires: datetime | None = None) -> bool:
+        """The job has its result, to be kept until `expires`; so have those that follow it."""
+        return self._write(moves.succeed, job_id, epoch, artifact, expires)
 
     def fail(self, job_id: str, epoch: int, error: JobError) -> bool:
-        return self._told(job_id, self._write(moves.fail, job_id, epoch, error))
+        return self._write(moves.fail, job_id, epoch, error)
 
     def dismiss(self, job_id: str, epoch: int) -> bool:
-        return self._told(job_id, self._write(moves.dismiss, job_id, epoch))
+        """False for a sealed job, too. The first job that follows it takes its place in the queue."""
+        return self._write(moves.dismiss, job_id, epoch)
 
-    def requeue(self, job_id: str, epoch: int, reason: str, *, strike: bool = False) -> bool:
-        """Back to the queue, plan and progress reset; a job whose cancel was asked for ends instead."""
-        moved = self._told(job_id, self._write(moves.requeue, job_id, epoch, reason, strike))
-        self.accepted.set()
-        return moved
+    def requeue(
+        self, job_id: str, epoch: int, reason: str, *, strike: bool = False, blameless: bool = False
+    ) -> bool:
+        """Back to the queue; a job whose cancel was asked for ends instead.
+
+        A `strike` is the job's own fault: it begins from nothing, as the next attempt. Otherwise plan and
+        progress stay and a loss is counted; not even that for a `blameless` orderly stop.
+        """
+        return self._write(moves.requeue, job_id, epoch, reason, strike, blameless)
 
     # --- cancel
 
     def request_cancel(self, job_id: str) -> Job:
-        """A waiting job ends at once, a running one gets a flag, an ended one stays; UnknownJob."""
-        found, changed = self._write(moves.request_cancel, job_id)
-        if self._told(job_id, changed):
-            self.accepted.set()
-        return found
+        """A waiting job ends at once, a running one gets a flag, a sealed or ended one stays; UnknownJob."""
+        return self._write(moves.request_cancel, job_id)[0]
 
     def cancel_requests(self, owner: str) -> Sequence[tuple[str, int]]:
         """(id, epoch) of this owner's running jobs that somebody wants canceled."""
@@ -205,12 +223,13 @@ class Tracker:
                 for changed in self._watched.get(job_id, ()):
                     changed.set()
 
-    def _told(self, job_id: str, changed: bool) -> bool:
-        if changed:
-            self._touch(job_id)
-        return changed
+    def _write(self, move: Callable[Concatenate[Transaction, P], T], *args: P.args, **more: P.kwargs) -> T:
+        def operation(connection: Connection) -> tuple[T, Transaction]:
+            tx = Transaction(connection, self.database)
+            return move(tx, *args, **more), tx
 
-    def _write(
-        self, move: Callable[Concatenate[Connection, Database, P], T], *args: P.args, **more: P.kwargs
-    ) -> T:
-        return self.database.write(lambda connection: move(connection, self.database, *args, **more))
+        result, tx = self.database.write(operation)
+        self._touch(*tx.touched)
+        if tx.work:
+            self.accepted.set()
+        return result

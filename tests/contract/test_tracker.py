@@ -301,7 +301,7 @@ def test_the_queue_position_is_the_order_of_leasing(tracker: Tracker) -> None:
     assert tracker.ahead(order[0]) == 0  # it no longer waits
 
 
-def test_a_requeued_job_begins_again_and_counts_only_its_own_strikes(tracker: Tracker) -> None:
+def test_a_job_that_was_lost_without_blame_goes_on_where_it_was(tracker: Tracker) -> None:
     job = running(tracker)
     tracker.planned(job.id, 1, {"parts": []}, 100, "rows")
     tracker.progress([ProgressUpdate(job.id, 1, 40, "working")])
@@ -309,13 +309,26 @@ def test_a_requeued_job_begins_again_and_counts_only_its_own_strikes(tracker: Tr
     assert tracker.requeue(job.id, 1, "The cluster was restarted.")
     assert tracker.accepted.is_set()
     waiting = job_of(tracker, job.id)
-    assert (waiting.progress.done, waiting.progress.phase, waiting.plan) == (0, "queued", None)
+    assert (waiting.progress.done, waiting.progress.total, waiting.progress.phase) == (40, 100, "queued")
+    assert (waiting.plan, waiting.losses) == ({"parts": []}, 1)
     assert (waiting.message, waiting.started) == ("The cluster was restarted.", None)
     [again] = tracker.lease("me", 1, 60)
-    assert (again.epoch, again.attempt) == (2, 1)
-    assert tracker.requeue(job.id, 2, "Its worker was killed.", strike=True)
-    [last] = tracker.lease("me", 1, 60)
-    assert (last.epoch, last.attempt) == (3, 2)
+    assert (again.epoch, again.run_epoch, again.attempt) == (2, 2, 1)
+    assert (again.plan, again.progress.done, again.progress.phase) == ({"parts": []}, 40, "working")
+    assert tracker.requeue(job.id, 2, "The service was stopped.", blameless=True)
+    assert job_of(tracker, job.id).losses == 1
+
+
+def test_a_job_that_was_to_blame_begins_again_as_the_next_attempt(tracker: Tracker) -> None:
+    job = running(tracker)
+    tracker.planned(job.id, 1, {"parts": []}, 100, "rows")
+    tracker.progress([ProgressUpdate(job.id, 1, 40, "working")])
+    assert tracker.requeue(job.id, 1, "Its worker was killed.", strike=True)
+    waiting = job_of(tracker, job.id)
+    assert (waiting.plan, waiting.progress.done, waiting.progress.total) == (None, 0, None)
+    assert waiting.losses == 0
+    [again] = tracker.lease("me", 1, 60)
+    assert (again.epoch, again.attempt, again.progress.phase) == (2, 2, "planning")
 
 
 # --- progress

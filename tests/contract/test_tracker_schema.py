@@ -85,7 +85,7 @@ def test_an_older_postgresql_is_migrated_only_on_request(
     tracker = Tracker.open(postgres_url)
     accepted(tracker)
     tracker.close()
-    monkeypatch.setattr(migrations, "HEAD", "0002")
+    monkeypatch.setattr(migrations, "HEAD", "0003")
     with pytest.raises(WrongSchema, match=r"Tracker\.migrate"):
         Tracker.open(postgres_url)
 

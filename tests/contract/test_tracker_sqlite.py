@@ -271,12 +271,12 @@ def test_an_older_file_is_copied_and_then_migrated(
     assert not list(tmp_path.glob("*.before-*"))  # a new file needs no copy
     newer = _newer_migrations(tmp_path)
     monkeypatch.setattr("service.tracker.migrations.FOLDER", newer)
-    monkeypatch.setattr("service.tracker.migrations.HEAD", "0002")
+    monkeypatch.setattr("service.tracker.migrations.HEAD", "0003")
     migrated = Tracker.open(sqlite_url)
     job_of(migrated, job_id)
     assert migrated.database.read(lambda c: c.execute(text("SELECT note FROM job")).scalar()) == "none"
     migrated.close()
-    copy = tmp_path / "haulier.db.before-0002-from-0001"
+    copy = tmp_path / "haulier.db.before-0003-from-0002"
     with sqlite3.connect(copy) as connection:
         assert connection.execute("SELECT id FROM job").fetchall() == [(job_id,)]
     connection.close()
@@ -291,7 +291,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     )
     with monkeypatch.context() as patched:
         patched.setattr("service.tracker.migrations.FOLDER", newer)
-        patched.setattr("service.tracker.migrations.HEAD", "0002")
+        patched.setattr("service.tracker.migrations.HEAD", "0003")
         with pytest.raises(RuntimeError, match="stop"):
             Tracker.open(sqlite_url)
     tracker = Tracker.open(sqlite_url)
@@ -327,8 +327,8 @@ def _newer_migrations(folder: Path, body: str | None = None) -> Path:
     shutil.copytree(migrations.FOLDER, copy, ignore=shutil.ignore_patterns("__pycache__"))
     column = "sa.Column('note', sa.Text(), server_default='none', nullable=False)"
     body = body or f"    with op.batch_alter_table('job') as job:\n        job.add_column({column})\n"
-    head = "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
-    (copy / "versions" / "r0002_note.py").write_text(f"{head}def upgrade() -> None:\n{body}")
+    head = "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0003'\ndown_revision = '0002'\n"
+    (copy / "versions" / "r0003_note.py").write_text(f"{head}def upgrade() -> None:\n{body}")
     return copy
 
 

@@ -143,7 +143,7 @@ def test_parts_are_row_groups_and_rows_count_through_them(
     plan = shop.plan("j", spec)
     assert [part.payload["groups"] for part in plan.parts] == [[n, n + 1] for n in range(0, 10, 2)]
     shop.work("j", plan)
-    assert "datasets/t/j-1-4-1.parquet" in shop.files("datasets")
+    assert "datasets/t/j-4-1-1.parquet" in shop.files("datasets")
     with pytest.raises(BadInput, match="Row 100, column 'v': 'x'"):
         shop.load("u", path, {"columns": {"v": "int"}})
 

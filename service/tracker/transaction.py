@@ -1,0 +1,47 @@
+"""Transaction: one change of the tracker's tables, with its history and whom to tell once it is committed.
+
+The functions of `moves`, `acceptance`, `followers`, `leases` and `retention` take one. No job logic here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, insert
+
+from pipelines.plan import Json
+from service.tracker.database import Database
+from service.tracker.tables import event
+
+
+class Transaction:
+    """`touched` are the jobs that changed; `work` says that a dispatcher has something to look at."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        self.connection, self.database = connection, database
+        self.touched: set[str] = set()
+        self.work = False
+
+    def execute(self, statement: Executable) -> CursorResult[Any]:
+        return self.connection.execute(statement)
+
+    def now(self) -> ColumnElement[datetime]:
+        return self.database.now()
+
+    def record(self, job_id: str, name: str, data: Json) -> None:
+        """One line of history.
+
+        Names: accepted started adopted planned progress sealed requeued successful failed dismissed removed
+        cancel-requested; of shared work: promoted follows prioritized.
+        """
+        self.execute(insert(event).values(job_id=job_id, at=self.now(), name=name, data=data))
+        self.touched.add(job_id)
+
+    def record_all(self, job_ids: Sequence[str], name: str | None, data: Json) -> None:
+        """The same line for many jobs; without a name they are only touched."""
+        if job_ids and name is not None:
+            lines = [{"job_id": job_id, "name": name, "data": data} for job_id in job_ids]
+            self.connection.execute(insert(event).values(at=self.now()), lines)
+        self.touched.update(job_ids)
