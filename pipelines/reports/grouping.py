@@ -1,7 +1,7 @@
 """Grouping rows by key vectors, and the grouped reductions every measure is made of.
 
-Codes are dense where the keys allow it and hashed where not. All reductions give one value for each group
-that has rows. What a measure keeps of them is `states`' business.
+Codes are dense where the keys allow it, else found by sorting: numpy sorts faster than anything here hashes.
+All reductions give one value for each group that has rows. What a measure keeps is `states`' business.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import pyarrow as pa
 from pipelines.reports.vector import Array, Vector, canonical, magnitude, narrow
 
 _DENSE = 1 << 16  # this many codes are always cheap to keep as an array
+_ALL_BUT_SIGN = (1 << 63) - 1
+_FIRST = np.ones(1, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,13 @@ def group(keys: Sequence[Vector], length: int) -> Grouping:
             codes, size = more, cardinality
             continue
         if size * cardinality > max(_DENSE, 4 * length):
-            codes, size = _hashed(codes)
+            codes, size = _compact(codes)
         codes, size = codes * cardinality + more, size * cardinality
     if codes is None:
         present = np.arange(min(1, length))
         return Grouping(None, 1, np.full(1, length), present, length)
     if size > max(_DENSE, 4 * length):
-        codes, size = _hashed(codes)
+        codes, size = _compact(codes)
     counts = np.bincount(codes, minlength=size)
     return Grouping(codes, size, counts, np.flatnonzero(counts), length)
 
@@ -145,25 +147,67 @@ def tally(codes: Array, data: Array, weights: Array | None = None) -> tuple[Arra
     if len(data) == 0:
         return codes.astype(np.int64), data, np.empty(0, np.int64)
     values = None
-    if data.dtype.kind == "f":
-        data = canonical(data)
     low, span = 0, 0
     if data.dtype == np.int64:
         low = int(data.min())
         span = int(data.max()) - low + 1
     if data.dtype != np.int64 or span * (int(codes.max()) + 1) >= 1 << 62:
-        values, data = np.unique(data, return_inverse=True)
+        data, values = ranks(data)
         low, span = 0, len(values)
     combined = codes.astype(np.int64) * span + (data - low)
     if weights is None:
-        combined, weights = np.unique(combined, return_counts=True)
+        combined.sort()
+        starts = _starts(combined)
+        combined, weights = combined[starts], np.diff(starts, append=len(combined))
     else:
-        order = np.argsort(combined, kind="stable")
-        combined, weights = combined[order], weights[order]
-        starts = np.flatnonzero(np.diff(combined, prepend=combined[0] - 1))
-        combined, weights = combined[starts], np.add.reduceat(weights, starts)
+        order, starts = runs(combined)
+        combined, weights = combined[order[starts]], np.add.reduceat(weights[order], starts)
     found = combined % span + low
     return combined // span, found if values is None else values[found], weights
+
+
+def ranks(data: Array) -> tuple[Array, Array]:
+    """The place of each value among the different ones in order, and those. One NaN, one zero of floats."""
+    if data.dtype == object:
+        values, codes = np.unique(data, return_inverse=True)
+        return codes, values
+    if data.dtype.kind == "f":
+        data = canonical(data)
+    if len(data) == 0:
+        return np.empty(0, np.int64), data
+    order, starts = runs(sortable(data))
+    codes = np.empty(len(data), np.int64)
+    codes[order] = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(data)))
+    return codes, data[order[starts]]
+
+
+def runs(data: Array) -> tuple[Array, Array]:
+    """The order that sorts whole numbers, and where in it each different one begins.
+
+    A value and its row packed into one number sort several times faster than the rows of the values.
+    """
+    low, bits = int(data.min()), len(data).bit_length()
+    if (int(data.max()) - low).bit_length() + bits > 62:
+        order = np.argsort(data)
+        return order, _starts(data[order])
+    packed = (data - low) << bits
+    packed |= np.arange(len(data))
+    packed.sort()
+    order = packed & ((1 << bits) - 1)
+    packed >>= bits
+    return order, _starts(packed)
+
+
+def sortable(data: Array) -> Array:
+    """Whole numbers in the order of the values; floats by their bits, NaN the greatest."""
+    if data.dtype.kind != "f":
+        return data
+    bits = data.view(np.int64)
+    return bits ^ ((bits >> 63) & _ALL_BUT_SIGN)
+
+
+def _starts(ordered: Array) -> Array:
+    return np.flatnonzero(np.concatenate([_FIRST, ordered[1:] != ordered[:-1]]))
 
 
 def _codes(key: Vector) -> tuple[Array, int]:
@@ -174,7 +218,7 @@ def _codes(key: Vector) -> tuple[Array, int]:
     elif data.dtype == np.int64 and (span := _span(data)) <= max(1024, 4 * len(data)):
         codes, size = (data - data.min() if len(data) else data), span
     else:
-        codes, size = _hashed(canonical(data) if data.dtype.kind == "f" else data)
+        codes, size = _compact(data)
     return (codes, size) if key.valid is None else (np.where(key.valid, codes, size), size + 1)
 
 
@@ -182,12 +226,10 @@ def _span(data: Array) -> int:
     return int(data.max()) - int(data.min()) + 1 if len(data) else 0
 
 
-def _hashed(data: Array) -> tuple[Array, int]:
-    if data.dtype == object:
-        values, codes = np.unique(data, return_inverse=True)
-        return codes, len(values)
-    encoded = pa.array(data).dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary)
+def _compact(data: Array) -> tuple[Array, int]:
+    """Codes without gaps, and how many there are."""
+    codes, values = ranks(data)
+    return codes, len(values)
 
 
 def _add(groups: Grouping, data: Array, dtype: type) -> Array:

@@ -65,13 +65,19 @@ SALES = (
     Asked(
         "one year by month, region, category",
         "sales",
-        {"by": [_MONTH, "region", "category"], "measures": _USUAL, "where": _within("2023-01-01", "2024-01-01")},
+        {
+            "by": [_MONTH, "region", "category"],
+            "measures": _USUAL,
+            "where": _within("2023-01-01", "2024-01-01"),
+        },
         f"select date_trunc('month', ordered_at) as month, region, category, {_USUAL_SQL} from T where "
         "ordered_at >= timestamp '2023-01-01' and ordered_at < timestamp '2024-01-01' group by all order by all",
-        lambda pl, t: t.filter(_between(pl, *_YEAR))
-        .group_by(_month(pl), "region", "category")
-        .agg(_usual(pl))
-        .sort("month", "region", "category"),
+        lambda pl, t: (
+            t.filter(_between(pl, *_YEAR))
+            .group_by(_month(pl), "region", "category")
+            .agg(_usual(pl))
+            .sort("month", "region", "category")
+        ),
     ),
     Asked(
         "all years by the same",
@@ -79,9 +85,9 @@ SALES = (
         {"by": [_MONTH, "region", "category"], "measures": _USUAL},
         f"select date_trunc('month', ordered_at) as month, region, category, {_USUAL_SQL} from T "
         "group by all order by all",
-        lambda pl, t: t.group_by(_month(pl), "region", "category")
-        .agg(_usual(pl))
-        .sort("month", "region", "category"),
+        lambda pl, t: (
+            t.group_by(_month(pl), "region", "category").agg(_usual(pl)).sort("month", "region", "category")
+        ),
     ),
     Asked(
         "top products (20k keys)",
@@ -101,9 +107,9 @@ SALES = (
         {"by": [_MONTH], "measures": [{"op": "distinct", "of": "customer_id", "as": "n"}]},
         "select date_trunc('month', ordered_at) as month, count(distinct customer_id) n from T "
         "group by all order by all",
-        lambda pl, t: t.group_by(_month(pl))
-        .agg(pl.col("customer_id").drop_nulls().n_unique().alias("n"))
-        .sort("month"),
+        lambda pl, t: (
+            t.group_by(_month(pl)).agg(pl.col("customer_id").drop_nulls().n_unique().alias("n")).sort("month")
+        ),
     ),
     Asked(
         "p50 and p95 by category",
@@ -117,12 +123,14 @@ SALES = (
         },
         f"select category, quantile_cont({REVENUE}, 0.5) p50, quantile_cont({REVENUE}, 0.95) p95 from T "
         "group by all order by all",
-        lambda pl, t: t.group_by("category")
-        .agg(
-            _revenue(pl).quantile(0.5, "linear").alias("p50"),
-            _revenue(pl).quantile(0.95, "linear").alias("p95"),
-        )
-        .sort("category"),
+        lambda pl, t: (
+            t.group_by("category")
+            .agg(
+                _revenue(pl).quantile(0.5, "linear").alias("p50"),
+                _revenue(pl).quantile(0.95, "linear").alias("p95"),
+            )
+            .sort("category")
+        ),
     ),
     Asked(
         "by customer (high cardinality)",
@@ -151,10 +159,12 @@ SALES = (
         f"select date_trunc('day', ordered_at) as day, channel, count(*) n, sum({REVENUE}) revenue from T "
         "where ordered_at >= timestamp '2023-05-01' and ordered_at < timestamp '2023-06-01' "
         "and country = 'DE' group by all order by all",
-        lambda pl, t: t.filter(_between(pl, *_MAY) & (pl.col("country") == "DE"))
-        .group_by(pl.col("ordered_at").dt.truncate("1d").alias("day"), "channel")
-        .agg(_usual(pl)[0], _usual(pl)[2])
-        .sort("day", "channel"),
+        lambda pl, t: (
+            t.filter(_between(pl, *_MAY) & (pl.col("country") == "DE"))
+            .group_by(pl.col("ordered_at").dt.truncate("1d").alias("day"), "channel")
+            .agg(_usual(pl)[0], _usual(pl)[2])
+            .sort("day", "channel")
+        ),
     ),
 )
 
@@ -180,19 +190,21 @@ TPCH = (
         f"select l_returnflag, l_linestatus, sum(l_quantity), sum(l_extendedprice), sum({_PRICE}), "
         f"sum({_PRICE} * (1 + l_tax)), avg(l_quantity), avg(l_extendedprice), avg(l_discount), count(*) "
         "from T where l_shipdate <= date '1998-09-02' group by all order by all",
-        lambda pl, t: t.filter(pl.col("l_shipdate") <= date(1998, 9, 2))
-        .group_by("l_returnflag", "l_linestatus")
-        .agg(
-            pl.col("l_quantity").sum().alias("sum_qty"),
-            pl.col("l_extendedprice").sum().alias("sum_base_price"),
-            _disc(pl).sum().alias("sum_disc_price"),
-            (_disc(pl) * (1 + pl.col("l_tax"))).sum().alias("sum_charge"),
-            pl.col("l_quantity").mean().alias("avg_qty"),
-            pl.col("l_extendedprice").mean().alias("avg_price"),
-            pl.col("l_discount").mean().alias("avg_disc"),
-            pl.len().alias("count_order"),
-        )
-        .sort("l_returnflag", "l_linestatus"),
+        lambda pl, t: (
+            t.filter(pl.col("l_shipdate") <= date(1998, 9, 2))
+            .group_by("l_returnflag", "l_linestatus")
+            .agg(
+                pl.col("l_quantity").sum().alias("sum_qty"),
+                pl.col("l_extendedprice").sum().alias("sum_base_price"),
+                _disc(pl).sum().alias("sum_disc_price"),
+                (_disc(pl) * (1 + pl.col("l_tax"))).sum().alias("sum_charge"),
+                pl.col("l_quantity").mean().alias("avg_qty"),
+                pl.col("l_extendedprice").mean().alias("avg_price"),
+                pl.col("l_discount").mean().alias("avg_disc"),
+                pl.len().alias("count_order"),
+            )
+            .sort("l_returnflag", "l_linestatus")
+        ),
     ),
     Asked(
         "TPC-H Q6",
