@@ -16,17 +16,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.reports import grouping, tallies
 from pipelines.reports.kernel import Partial
 from pipelines.reports.program import Program, states_of
 from pipelines.reports.question import Measure, Order
+from pipelines.reports.tallies import Tally
 from pipelines.reports.vector import (
     FLOAT,
     INTEGER,
     Array,
     Kind,
     Vector,
-    canonical,
-    floats,
     from_arrow,
     magnitude,
     shown,
@@ -57,11 +57,13 @@ def _measure(program: Program, partial: Partial, measure: Measure, groups: int) 
     node = program.nodes[measure.of]
     kind = program.kind(node)
     if measure.op in ("distinct", "quantile"):
-        tally = partial.tallies[program.tallies.index(node)]
-        codes, counts = tally["group"].to_numpy(), tally["count"].to_numpy()
-        if measure.op == "distinct":
-            return Vector(INTEGER, np.bincount(codes, minlength=groups))
-        return _quantile(codes, from_arrow(tally["value"], kind), counts, measure.q or 0.0, groups)
+        index = program.tally(measure)
+        tally = partial.tallies[index]
+        if measure.op == "quantile":
+            return _quantile(tally, measure.q or 0.0)
+        if f"d{index}" in partial.groups.column_names:
+            return from_arrow(partial.groups[f"d{index}"], INTEGER)
+        return Vector(INTEGER, tallies.estimates(tally))
     kept: list[Vector] = []
     for state in states_of(measure, kind):
         at = program.state(node, state)
@@ -95,15 +97,16 @@ def _mean(count: Array, total: Vector) -> Array:
     return np.array([int(value) / (int(rows) * power) for value, rows in pairs], np.float64)
 
 
-def _quantile(codes: Array, value: Vector, counts: Array, q: float, groups: int) -> Vector:
-    """Linear interpolation at rank q * (n - 1), as numpy and pandas do. `codes` and values are in order."""
-    ends = np.cumsum(counts)
-    total = np.zeros(groups, np.int64)
-    np.add.at(total, codes, counts)
-    data = floats(value)
-    if len(data) == 0:
+def _quantile(tally: Tally, q: float) -> Vector:
+    """Linear interpolation at rank q * (n - 1), as numpy and pandas do."""
+    groups, codes = len(tally.sizes), tally.codes
+    data, counts = tallies.middles(tally.values, tally.loss[codes]), tally.counts
+    if len(data) == 0 or counts is None:
         return Vector(FLOAT, np.zeros(groups), np.zeros(groups, bool))
-    start = np.cumsum(total) - total
+    ends = np.cumsum(counts)
+    first = np.cumsum(tally.sizes) - tally.sizes
+    start = np.where(first > 0, ends[first - 1], 0)
+    total = np.diff(start, append=ends[-1])
     rank = q * np.maximum(total - 1, 0)
     lower = np.floor(rank).astype(np.int64)
     places = [np.searchsorted(ends, start + at, side="right") for at in (lower, lower + (rank > lower))]
@@ -135,9 +138,7 @@ def _ranks(vector: Vector, descending: bool) -> Array:
         places[order] = np.arange(len(order))
         ranks = places[data]
     else:
-        if data.dtype.kind == "f":
-            data = canonical(data)
-        ranks = np.unique(data, return_inverse=True)[1]
+        ranks = grouping.ranks(data)[0]
     ranks = -ranks if descending else ranks
     return ranks if vector.valid is None else np.where(vector.valid, ranks, np.iinfo(np.int64).max)
 

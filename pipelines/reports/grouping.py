@@ -143,27 +143,36 @@ def edges(groups: Grouping, times: Array, usable: Array, *, last: bool) -> tuple
 
 
 def tally(codes: Array, data: Array, weights: Array | None = None) -> tuple[Array, Array, Array]:
-    """How often each value comes in each group: (group, value, count), ordered by group and then value."""
+    """How often each whole number comes in each group: (group, value, count), by group and then value."""
+    codes = codes.astype(np.int64, copy=False)
     if len(data) == 0:
-        return codes.astype(np.int64), data, np.empty(0, np.int64)
-    values = None
-    low, span = 0, 0
-    if data.dtype == np.int64:
-        low = int(data.min())
-        span = int(data.max()) - low + 1
-    if data.dtype != np.int64 or span * (int(codes.max()) + 1) >= 1 << 62:
-        data, values = ranks(data)
-        low, span = 0, len(values)
-    combined = codes.astype(np.int64) * span + (data - low)
+        return codes, data, np.empty(0, np.int64)
+    values, low = None, int(data.min())
+    bits = (int(data.max()) - low).bit_length()
+    if bits + int(codes.max()).bit_length() > 62:
+        (data, values), low = ranks(data), 0
+        bits = len(values).bit_length()
+    combined = codes << bits
+    combined |= data - low
     if weights is None:
-        combined.sort()
+        combined = _sorted(combined)
         starts = _starts(combined)
         combined, weights = combined[starts], np.diff(starts, append=len(combined))
     else:
         order, starts = runs(combined)
         combined, weights = combined[order[starts]], np.add.reduceat(weights[order], starts)
-    found = combined % span + low
-    return combined // span, found if values is None else values[found], weights
+    found = combined & ((1 << bits) - 1)
+    return combined >> bits, found + low if values is None else values[found], weights
+
+
+def _sorted(data: Array) -> Array:
+    """Whole numbers from 0 in order; those of 32 bits sort twice as fast."""
+    if int(data.max()) >> 32:
+        data.sort()
+        return data
+    narrow = data.astype(np.uint32)
+    narrow.sort()
+    return narrow.astype(np.int64)
 
 
 def ranks(data: Array) -> tuple[Array, Array]:

@@ -40,7 +40,7 @@ def scan(program: Program, store: Store, payload: Json, progress: Callable[[int]
     for run in payload["runs"]:
         for rows, partial in _partials(program, store, run):
             partials.append(partial)
-            kept += partial.groups.num_rows + sum(table.num_rows for table in partial.tallies)
+            kept += partial.entries
             if kept > _MERGE_AT:
                 partials = [merge(program, partials)]
                 kept = 0
