@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pipelines.reports import grouping, tallies
 from pipelines.reports.kernel import Partial
 from pipelines.reports.program import Program, states_of
-from pipelines.reports.question import Measure, Order
+from pipelines.reports.question import Measure, Order, Question
 from pipelines.reports.tallies import Tally
 from pipelines.reports.vector import (
     FLOAT,
@@ -27,6 +27,7 @@ from pipelines.reports.vector import (
     Array,
     Kind,
     Vector,
+    canonical,
     from_arrow,
     magnitude,
     shown,
@@ -47,7 +48,7 @@ def answer(program: Program, partial: Partial) -> pa.Table:
         columns[measure.name] = _measure(program, partial, measure, groups)
     if not question.keys and groups == 0:
         return pa.table({measure.name: _nothing(program, measure) for measure in question.measures})
-    rows = _order(columns, question.order_by, [key.name for key in question.keys])[: question.limit]
+    rows = _order(columns, question)
     return pa.table({name: shown(vector.take(rows)) for name, vector in columns.items()})
 
 
@@ -120,13 +121,50 @@ def _quantile(tally: Tally, q: float) -> Vector:
     return Vector(FLOAT, np.where(total > 0, found, 0.0), _some(total > 0))
 
 
-def _order(columns: dict[str, Vector], order_by: Sequence[Order], keys: Sequence[str]) -> Array:
-    """Row numbers in the order asked for."""
-    orders = [*order_by, *(Order(name) for name in keys)]
-    ranks = [_ranks(columns[order.column], order.descending) for order in orders]
-    if not ranks:
-        return np.arange(len(next(iter(columns.values()))))
-    return np.asarray(np.lexsort(ranks[::-1]))
+def join(program: Program, tables: Sequence[pa.Table]) -> pa.Table:
+    """One answer of those of all buckets, each in order and the buckets in the order of their keys."""
+    question = program.question
+    tables = [table for table in tables if table.num_rows] or list(tables[:1])
+    whole = pa.concat_tables(_alike(tables))
+    if question.order_by:
+        columns = {name: from_arrow(whole[name], _kind(whole[name].type)) for name in whole.column_names}
+        whole = whole.take(pa.array(_order(columns, question)))
+    return whole.slice(0, question.limit)
+
+
+def _alike(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """Integers of all as wide as those of one that needs more than 64 bits."""
+    fields = []
+    for places in zip(*(table.schema for table in tables), strict=True):
+        wide = next((each for each in places if pa.types.is_decimal(each.type)), places[0])
+        fields.append(wide)
+    return [table.cast(pa.schema(fields)) for table in tables]
+
+
+def _kind(type_: pa.DataType) -> Kind:
+    if pa.types.is_decimal(type_):
+        return Kind("decimal", type_.precision, type_.scale)
+    return next(kind for kind in _KINDS if kind.logical == type_)
+
+
+_KINDS = [Kind(word) for word in ("integer", "float", "text", "timestamp", "timestamptz", "date", "boolean")]
+
+
+def _order(columns: dict[str, Vector], question: Question) -> Array:
+    """Row numbers in the order asked for, as many as are asked for."""
+    orders = [*question.order_by, *(Order(key.name) for key in question.keys)]
+    rows = np.arange(len(next(iter(columns.values()))))
+    if not orders or len(rows) < 2:
+        return rows[: question.limit]
+    if question.limit is not None and question.limit < len(rows):
+        rows = _candidates(_ranks(columns[orders[0].column], orders[0].descending), question.limit)
+    ranks = [_ranks(columns[order.column].take(rows), order.descending) for order in orders]
+    return rows[np.lexsort(ranks[::-1])][: question.limit]
+
+
+def _candidates(ranks: Array, limit: int) -> Array:
+    """The rows that may be among the first, ties included, in their order."""
+    return np.flatnonzero(ranks <= np.partition(ranks, limit - 1)[limit - 1])
 
 
 def _ranks(vector: Vector, descending: bool) -> Array:
@@ -137,9 +175,11 @@ def _ranks(vector: Vector, descending: bool) -> Array:
         places = np.zeros(len(order) + 1, np.int64)
         places[order] = np.arange(len(order))
         ranks = places[data]
+    elif data.dtype.kind == "f":
+        ranks = grouping.sortable(canonical(data))
     else:
-        ranks = grouping.ranks(data)[0]
-    ranks = -ranks if descending else ranks
+        ranks = data if data.dtype == np.int64 else grouping.ranks(data)[0]
+    ranks = ~ranks if descending else ranks
     return ranks if vector.valid is None else np.where(vector.valid, ranks, np.iinfo(np.int64).max)
 
 

@@ -21,13 +21,17 @@ _FIRST = np.ones(1, bool)
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """`codes` is the group of each row (None: all in one), `present` are the codes that have rows."""
+    """`codes` is the group of each row (None: all in one), `present` are the codes that have rows.
+
+    `first` is a row of each group, where every code has some.
+    """
 
     codes: Array | None
     size: int
     counts: Array
     present: Array
     length: int
+    first: Array | None = None
 
     def __len__(self) -> int:
         return len(self.present)
@@ -37,6 +41,8 @@ class Grouping:
         """For each row the position of its group among those present."""
         if self.codes is None:
             return np.zeros(self.length, np.int64)
+        if self.first is not None:
+            return self.codes
         lookup = np.zeros(self.size, np.int64)
         lookup[self.present] = np.arange(len(self.present))
         found: Array = lookup[self.codes]
@@ -46,6 +52,8 @@ class Grouping:
         """A row of each group present."""
         if self.codes is None:
             return np.zeros(len(self.present), np.int64)
+        if self.first is not None:
+            return self.first
         rows = np.zeros(self.size, np.int64)
         rows[self.codes] = np.arange(self.length)
         found: Array = rows[self.present]
@@ -56,6 +64,8 @@ def group(keys: Sequence[Vector], length: int) -> Grouping:
     """Group `length` rows by some keys. Null is a value of its own, NaN one value, -0.0 the same as 0.0."""
     codes, size = None, 1
     for key in keys:
+        if len(keys) == 1 and key.words is None and _is_wide(key.data):
+            return _sorted_groups(_with_null(key))
         more, cardinality = _codes(key)
         if codes is None:
             codes, size = more, cardinality
@@ -67,9 +77,18 @@ def group(keys: Sequence[Vector], length: int) -> Grouping:
         present = np.arange(min(1, length))
         return Grouping(None, 1, np.full(1, length), present, length)
     if size > max(_DENSE, 4 * length):
-        codes, size = _compact(codes)
+        return _sorted_groups(codes)
     counts = np.bincount(codes, minlength=size)
     return Grouping(codes, size, counts, np.flatnonzero(counts), length)
+
+
+def _sorted_groups(data: Array) -> Grouping:
+    """Groups of equal whole numbers, of any size."""
+    order, starts = runs(data)
+    sizes = np.diff(starts, append=len(data))
+    codes = np.empty(len(data), np.int64)
+    codes[order] = np.repeat(np.arange(len(starts)), sizes)
+    return Grouping(codes, len(starts), sizes, np.arange(len(starts)), len(data), order[starts])
 
 
 def counts(groups: Grouping, valid: Array | None) -> Array:
@@ -224,11 +243,29 @@ def _codes(key: Vector) -> tuple[Array, int]:
     data = key.data
     if key.words is not None:
         codes, size = data.astype(np.int64), len(key.words)
-    elif data.dtype == np.int64 and (span := _span(data)) <= max(1024, 4 * len(data)):
-        codes, size = (data - data.min() if len(data) else data), span
+    elif data.dtype == np.int64 and not _is_wide(data):
+        codes, size = (data - data.min() if len(data) else data), _span(data)
     else:
         codes, size = _compact(data)
     return (codes, size) if key.valid is None else (np.where(key.valid, codes, size), size + 1)
+
+
+def _with_null(key: Vector) -> Array:
+    """Whole numbers that are equal where the values are, one of them for null."""
+    data = sortable(canonical(key.data)) if key.data.dtype.kind == "f" else key.data
+    if key.valid is None:
+        return data
+    unused = int(data.max()) + 1
+    if unused >> 63:  # rare enough to pay for
+        data, unused = ranks(data)[0], len(data)
+    return np.where(key.valid, data, unused)
+
+
+def _is_wide(data: Array) -> bool:
+    """Whether whole numbers are spread too far to be codes; floats are."""
+    if len(data) == 0 or data.dtype == object:
+        return False
+    return data.dtype.kind == "f" or _span(data) > max(1024, 4 * len(data))
 
 
 def _span(data: Array) -> int:

@@ -109,7 +109,7 @@ def summarise(program: Program, batch: Batch) -> Partial:
         each.tallying.begin(groups.dense, batch.value(each.node), len(groups)) for each in program.tallies
     )
     rows = Vector(INTEGER, grouping.counts(groups, None))
-    return Partial(_table(shown, rows, states), tallies)
+    return Partial(table_of(shown, rows, states), tallies)
 
 
 def merge(program: Program, partials: Sequence[Partial]) -> Partial:
@@ -131,7 +131,7 @@ def merge(program: Program, partials: Sequence[Partial]) -> Partial:
         each.tallying.merge(codes, [partial.tallies[index] for partial in some], len(groups))
         for index, each in enumerate(program.tallies)
     )
-    table = _table([key.take(sample) for key in keys], Vector(INTEGER, rows), states)
+    table = table_of([key.take(sample) for key in keys], Vector(INTEGER, rows), states)
     for index in range(len(program.tallies)):
         if f"d{index}" in some[0].groups.column_names:  # counted already: see `settle`
             counted = grouping.exact_sums(groups, _gather(some, f"d{index}", INTEGER).data)
@@ -149,7 +149,8 @@ def _gather(partials: Sequence[Partial], name: str, kind: Kind) -> Vector:
     return from_chunks([each.groups[name] for each in partials], kind)
 
 
-def _table(keys: Sequence[Vector], rows: Vector, states: Sequence[tuple[Vector, ...]]) -> pa.Table:
+def table_of(keys: Sequence[Vector], rows: Vector, states: Sequence[tuple[Vector, ...]]) -> pa.Table:
+    """The groups of a partial."""
     columns = {f"k{index}": stored(key) for index, key in enumerate(keys)}
     columns["rows"] = stored(rows)
     for index, state in enumerate(states):

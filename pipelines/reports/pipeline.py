@@ -12,16 +12,19 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from pipelines.datasets import Catalog, Dataset
 from pipelines.errors import BadInput, Fault, InvalidRequest, nearest
 from pipelines.plan import Artifact, Json, Plan, Request
-from pipelines.reports import kernel, planning, render
-from pipelines.reports.answer import answer
+from pipelines.reports import kernel, planning, render, spill, split, strategy
+from pipelines.reports.answer import answer, join
 from pipelines.reports.kernel import Partial
-from pipelines.reports.program import prepare
+from pipelines.reports.program import Program, prepare
 from pipelines.reports.question import Question
 from pipelines.reports.scan import scan
 from pipelines.reports.shape import AT, Parameters, sift
+from pipelines.reports.strategy import Strategy
 from pipelines.reports.types import REPORTS, ReportType
 from pipelines.run import Context
 from pipelines.store import Store
@@ -57,37 +60,59 @@ def parse(payload: Json, catalog: Catalog) -> Request:
 
 
 def make_plan(context: Context, spec: Json, argument: Any) -> Json:
-    """Entry: row groups to read, cut into parts."""
+    """Entry: row groups to read, cut into parts, and how to put their partials together."""
     question = Question.from_json(spec["question"])
     fragments = Catalog(context.store).fragments(question.dataset, question.version)
-    parts = planning.cut(planning.pieces(context.store, question, fragments))
+    found = planning.pieces(context.store, question, fragments)
+    chosen = strategy.choose(prepare(question), context.store, found)
+    parts = planning.cut(found, chosen.seconds_a_row)
+    keep = _digest(spec["question"], [part.payload for part in parts])  # in whatever format they end
     return Plan(
-        spec,
+        {**spec, "strategy": chosen.to_json()},
         "rows",
         parts,
         f"{_HERE}:run_part",
         f"{_HERE}:finish",
         combine=f"{_HERE}:combine",
-        keep=_digest(spec["question"], [part.payload for part in parts]),  # in whatever format they end
+        keep=None if chosen.buckets else keep,
+        buckets=chosen.buckets,
     ).to_json()
 
 
-def run_part(context: Context, spec: Json, payload: Json) -> Partial:
-    """Entry: the partial of some row groups."""
-    return scan(prepare(Question.from_json(spec["question"])), context.store, payload, context.progress)
+def run_part(context: Context, spec: Json, payload: Json) -> Partial | Json:
+    """Entry: the partial of some row groups; where there are buckets, what finds its pieces."""
+    program, chosen = _understood(spec)
+    partial = scan(program, context.store, payload, context.progress, chosen.batch)
+    if not chosen.buckets:
+        return partial
+    pieces = (
+        split.by_keys(program, partial, chosen.cuts)
+        if chosen.by == "keys"
+        else split.by_values(program, partial, chosen.buckets)
+    )
+    return spill.put(context.store, f"{context.scratch}/part-{context.part}-{uuid.uuid4().hex[:8]}", pieces)
 
 
-def combine(context: Context, spec: Json, partials: Sequence[Partial]) -> Partial:
-    """Entry: one partial of several, in part order."""
+def combine(context: Context, spec: Json, partials: Sequence[Any]) -> Partial | pa.Table:
+    """Entry: one partial of several, in part order; of a bucket by key already the answer."""
     context.check()
-    return kernel.merge(prepare(Question.from_json(spec["question"])), partials)
+    program, chosen = _understood(spec)
+    if context.bucket is None:
+        return kernel.merge(program, partials)
+    pieces = [spill.get(context.store, token, context.bucket) for token in partials]
+    context.check()
+    whole = kernel.merge(program, pieces)
+    return answer(program, whole) if chosen.by == "keys" else split.settle(program, whole)
 
 
-def finish(context: Context, spec: Json, partials: Sequence[Partial]) -> Json:
+def finish(context: Context, spec: Json, partials: Sequence[Any]) -> Json:
     """Entry: the file in the store, as an Artifact."""
-    question = Question.from_json(spec["question"])
-    program = prepare(question)
-    table = answer(program, kernel.merge(program, partials or [kernel.empty(program)]))
+    program, chosen = _understood(spec)
+    question = program.question
+    if chosen.by == "keys":
+        table = join(program, partials)
+    else:
+        table = answer(program, kernel.merge(program, partials or [kernel.empty(program)]))
     context.check()
     form = render.FORMATS[spec["format"]]
     render.check_fits(table, spec["format"])
@@ -99,6 +124,10 @@ def finish(context: Context, spec: Json, partials: Sequence[Partial]) -> Json:
     return Artifact(
         path, f"{spec['name']}.{form.extension}", form.media_type, sink.bytes, sink.sha256, table.num_rows
     ).to_json()
+
+
+def _understood(spec: Json) -> tuple[Program, Strategy]:
+    return prepare(Question.from_json(spec["question"])), Strategy.from_json(spec["strategy"])
 
 
 def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) -> Artifact:

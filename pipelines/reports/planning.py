@@ -1,7 +1,7 @@
 """Planning: which row groups a question must read, cut into parts of even weight.
 
-A part is a run of row groups, mostly of one fragment; small fragments share one. Statistics leave out what
-cannot satisfy the conditions, first by fragment (in the web process already, for the size), then by row
+A part is a run of row groups, of as many rows as take `_SECONDS` by what a sample took. Statistics leave out
+what cannot satisfy the conditions, first by fragment (in the web process already, for the size), then by row
 group.
 """
 
@@ -20,8 +20,9 @@ from pipelines.reports.question import Condition, Question
 from pipelines.reports.vector import Kind
 from pipelines.store import Store
 
-_SMALLEST, _LARGEST = 1 << 18, 1 << 20  # rows of a part: neither scheduling nor waiting for it must be felt
-_WANTED, _MOST = 16, 2_000  # parts: progress must move, the scheduler must not drown
+_SECONDS = 0.5  # of work a part takes: neither scheduling it nor waiting for it must be felt
+_FEWEST, _MOST = 8, 2_000  # parts: progress must move and workers share, the scheduler must not drown
+_LARGEST = 1 << 22  # rows of a part
 _LOG_ROUNDING = timedelta(milliseconds=1)  # table logs keep times in milliseconds
 
 Bounds = Mapping[str, tuple[Any, Any, int | None]]
@@ -79,19 +80,20 @@ def pieces(store: Store, question: Question, fragments: Iterable[Fragment]) -> l
     return found
 
 
-def cut(found: Sequence[Piece]) -> tuple[Part, ...]:
+def cut(found: Sequence[Piece], seconds_a_row: float = 0.0) -> tuple[Part, ...]:
     """Pieces as parts; there is always one, so that an empty report has somebody to say so."""
     total = sum(piece.rows for piece in found)
-    target = max(min(max(total // _WANTED, _SMALLEST), _LARGEST), total // _MOST)
+    wanted = min(max(round(total * seconds_a_row / _SECONDS), _FEWEST), _MOST)
+    target = max(min(-(-total // wanted), _LARGEST), -(-total // _MOST), 1)
     parts: list[Part] = []
     run: list[Piece] = []
+    weight = 0
     for piece in found:
-        weight = sum(each.rows for each in run)
-        other = bool(run) and piece.path != run[-1].path
-        if run and (weight + piece.rows > target or (other and weight >= _SMALLEST)):
+        if run and weight + piece.rows // 2 > target:
             parts.append(_part(run))
-            run = []
+            run, weight = [], 0
         run.append(piece)
+        weight += piece.rows
     if run or not parts:
         parts.append(_part(run))
     return tuple(parts)

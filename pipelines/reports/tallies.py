@@ -67,6 +67,18 @@ class Tally:
         counts = None if self.counts is None else self.counts[entries]
         return Tally(sizes, self.loss, self.values[entries], counts)
 
+    def split(self, owner: Array, buckets: int) -> list[Tally]:
+        """The entries of each owner; every group stays in all."""
+        order = np.argsort(owner.astype(np.uint16), kind="stable")
+        ends = np.searchsorted(owner[order], np.arange(buckets + 1))
+        codes = self.codes[order]
+        pieces = []
+        for rows in map(slice, ends[:-1], ends[1:]):
+            sizes = np.bincount(codes[rows], minlength=len(self.sizes))
+            counts = None if self.counts is None else self.counts[order[rows]]
+            pieces.append(Tally(sizes, self.loss, self.values[order[rows]], counts))
+        return pieces
+
 
 def _small(data: Array) -> Array:
     """Whole numbers as they travel: in the fewest bytes."""
@@ -231,4 +243,5 @@ def _digits_to_drop(found: Array, values: Array, sizes: Array) -> Array:
     left = table[:, ::-1].cumsum(axis=1)[:, ::-1]  # at [g, n]: entries that differ by n digits or more
     steps = np.array(_DROPPED) - _DROPPED[0]
     fits = left[:, steps + 1] <= QUANTILE_BOUND
+    fits[:, -1] = True  # there are no more digits, and at most one value for each power of two
     return np.where(sizes > QUANTILE_BOUND, np.array(_DROPPED)[np.argmax(fits, axis=1)], 0)

@@ -1,0 +1,87 @@
+"""Strategy: how to compute a question, from what a few row groups of it cost and give.
+
+tree    partials are small: they travel between workers and are combined in a tree
+keys    many groups: partials are put aside in pieces by key, each bucket is answered on its own
+values  many different values in few groups: pieces by value, whose numbers add up
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipelines.plan import Json
+from pipelines.reports import kernel, split
+from pipelines.reports.planning import Piece
+from pipelines.reports.program import Program
+from pipelines.reports.scan import scan
+from pipelines.reports.split import Cut
+from pipelines.reports.tallies import Distinct
+from pipelines.store import Store
+
+SAMPLES = 3  # row groups looked at, spread evenly
+MANY = 400_000  # groups, or tallied values, of all parts' partials together: from here on they are split
+_BUCKET = 250_000  # of them for one bucket
+_BUCKETS = (4, 64)  # at least (workers share them), at most
+_BATCH = 8  # row groups at once where grouping hardly makes rows fewer
+_DENSE = 0.05  # groups and values a row, from where on that is so
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """`by` is tree, keys or values; `cuts` are those between buckets by key."""
+
+    by: str = "tree"
+    buckets: int = 0
+    cuts: Sequence[Cut] = field(default_factory=tuple)
+    batch: int = 1
+    seconds_a_row: float = 0.0
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Json) -> Strategy:
+        return cls(**value)
+
+
+def choose(program: Program, store: Store, found: Sequence[Piece]) -> Strategy:
+    """Look at some row groups, if there are so many that it pays."""
+    if len(found) <= 2 * SAMPLES:
+        return Strategy()
+    step = len(found) / SAMPLES
+    chosen = [found[int(step * (n + 0.5))] for n in range(SAMPLES)]
+    started = time.thread_time()
+    partials = [scan(program, store, _payload(piece), lambda rows: None) for piece in chosen]
+    took = time.thread_time() - started
+    merged = kernel.merge(program, partials)
+    rows = sum(piece.rows for piece in chosen)
+    more = len(found) / SAMPLES
+    seen = sum(partial.entries for partial in partials)
+    batch = _BATCH if seen > _DENSE * rows else 1
+    shape: dict[str, Any] = {"batch": batch, "seconds_a_row": took / rows}
+    groups = _grown([partial.groups.num_rows for partial in partials], merged.groups.num_rows, more)
+    entries = _grown([partial.entries for partial in partials], merged.entries, more)
+    if groups >= MANY and program.key_kinds:
+        at = split.cuts(program, merged, _buckets(entries))
+        return Strategy("keys", len(at) + 1, at, **shape)
+    if any(isinstance(each.tallying, Distinct) for each in program.tallies) and entries >= MANY:
+        return Strategy("values", _buckets(entries), **shape)
+    return Strategy(**shape)
+
+
+def _grown(each: Sequence[int], together: int, more: float) -> float:
+    """How many there will be of `more` times as many rows: those that hardly grew over the samples stay."""
+    power = math.log(max(together, 1) / max(sum(each) / len(each), 1)) / math.log(len(each))
+    return float(together * more ** max(power, 0.0))
+
+
+def _buckets(entries: float) -> int:
+    return min(max(int(entries / _BUCKET), _BUCKETS[0]), _BUCKETS[1])
+
+
+def _payload(piece: Piece) -> Json:
+    return {"runs": [{"path": piece.path, "row_groups": [piece.index]}]}
