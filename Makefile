@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test test-slow lint bench lock clean
+.PHONY: demo serve test test-slow faults soak lint bench lock clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.service: pyproject.toml requirements.lock
@@ -26,7 +26,16 @@ test: $(VENV)/.test lint ## lint, types, all tests but the slow ones
 	$(BIN)/pytest
 
 test-slow: $(VENV)/.test ## the rows that take minutes
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not faults"
+
+faults: $(VENV)/.test ## the whole fault matrix, row by row
+	$(BIN)/pytest tests/faults -m "slow or not slow"
+
+MINUTES ?= 10
+SEED ?= 1
+soak: $(VENV)/.test ## ten minutes of random kills on each database
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED) --database sqlite
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED) --database postgresql
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

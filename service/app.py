@@ -17,12 +17,13 @@ from flask_openapi.models import Info
 from flask_openapi.openapi import OpenAPI
 
 from service.engine import Engine
+from service.errors import Unavailable
 from service.routes import datasets, guard, imports, jobs, operations, pages, problems, reports, system
 from service.routes.documents import Problem
 from service.routes.site import Site
 from service.server import announce, end_with_parent
 from service.settings import SettingsError, current
-from service.tracker import HomeInUse
+from service.tracker import HomeInUse, WrongSchema
 
 
 def create_app(engine: Engine) -> OpenAPI:
@@ -62,7 +63,7 @@ def application(*, dispatch: bool = True) -> OpenAPI:
     try:
         settings = current()
         engine = Engine(settings, dispatch=dispatch)
-    except (HomeInUse, SettingsError) as error:
+    except (HomeInUse, SettingsError, WrongSchema, Unavailable) as error:
         sys.exit(f"haulier: {error}")
     atexit.register(engine.close)
     app = create_app(engine.start())

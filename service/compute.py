@@ -29,7 +29,7 @@ _STEADY = 20.0  # seconds a process must have lived for its next end to be resta
 _BACK_OFF = 10.0  # seconds between restarts at most
 _CONFIG: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": "60s",  # a frozen worker is given up after this, not after 5 minutes
-    "distributed.scheduler.allowed-failures": 2,
+    "distributed.scheduler.allowed-failures": 1,  # two deaths under one task are one strike against its job
     # Dask has freed memory returned at once, so every array costs page faults. Keeping some halved CPU time
     # of reports, for some 200 MiB more a worker (seen on 5 million rows, runs interleaved).
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 128 << 20,

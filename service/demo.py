@@ -57,6 +57,8 @@ def run_demo(*, keep: bool, rows: int) -> int:
             if keep:
                 print(f"The service goes on; end it with: kill {server.process.pid}")
                 print(f"Its data: {home}")
+            else:
+                print("It ends with the demo; haulier demo --keep leaves it, haulier serve starts your own.")
     except (DemoFailed, HaulierError) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1

@@ -7,9 +7,10 @@ HTTP is not known here.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,6 +21,7 @@ from service.compute import LocalCompute
 from service.dispatcher import Dispatcher
 from service.errors import Unavailable
 from service.jobs import Jobs
+from service.runs import Limits
 from service.settings import Settings
 from service.tracker import HomeLock, Tracker
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from pipelines.registry import Pipeline
 
 log = structlog.get_logger()
+
+_SWEEP = 60.0  # seconds between two looks for what may go
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Engine:
         self.lock: HomeLock | None = None
         self._dispatch, self._pipelines, self._compute = dispatch, pipelines, compute
         self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
         self._closing = ExitStack()
         with ExitStack() as opening:  # whatever fails below, nothing stays open
             settings.home.mkdir(parents=True, exist_ok=True)
@@ -65,6 +70,7 @@ class Engine:
                 self.lock = opening.enter_context(HomeLock.acquire(settings.home))
             self.tracker = Tracker.open(settings.database_url)
             opening.callback(self.tracker.close)
+            self.tracker.listen()
             self.store = open_store(settings.store_url)
             self.jobs = Jobs(
                 self.tracker, self.store, input_folders=settings.input_folders, pipelines=pipelines
@@ -85,10 +91,17 @@ class Engine:
                 self.tracker.expire_leases()
             self.cluster = cluster = self._connect()
             self._closing.callback(cluster.close)
-            dispatcher = Dispatcher(self.tracker, cluster, self.store, pipelines=self._pipelines)
+            dispatcher = self._dispatcher(cluster)
             self._thread = threading.Thread(target=dispatcher.run, name="haulier-dispatcher", daemon=True)
             self._closing.callback(self._stop, dispatcher, self._thread)
             self._thread.start()
+            # nobody else uploads into a home of our own: what lies there now, a dead process has left
+            left = [stat.key for stat in self.store.list("uploads")] if self.lock is not None else []
+            retain = threading.Thread(
+                target=self._retain, args=(left,), name="haulier-retention", daemon=True
+            )
+            retain.start()
+            self._closing.callback(self._stopping.set)
         return self
 
     def close(self) -> None:
@@ -119,6 +132,34 @@ class Engine:
         self._closing.callback(compute.close)
         compute.start()
         return DaskCluster(lambda: compute.address, self.settings.store_url)
+
+    def _dispatcher(self, cluster: Cluster) -> Dispatcher:
+        settings = self.settings
+        return Dispatcher(
+            self.tracker,
+            cluster,
+            self.store,
+            pipelines=self._pipelines,
+            limits=Limits(settings.job_seconds, settings.stall_seconds),
+            lease=settings.lease_seconds,
+            keep=timedelta(days=settings.keep_days),
+            adoptable=bool(settings.scheduler),
+        )
+
+    def _retain(self, left: Sequence[str]) -> None:
+        """Remove what is due, beside everything else; a sweep that fails is made up for by the next."""
+        from service.retention import Retention  # brings Arrow: not before the service answers
+
+        retention = Retention(self.tracker, self.store, keep_bytes=self.settings.keep_bytes, left=left)
+        while True:
+            try:
+                retention.sweep()
+            except Unavailable as error:
+                log.warning("database not reachable", error=str(error))
+            except Exception:
+                log.exception("sweep failed")
+            if self._stopping.wait(_SWEEP):
+                return
 
     def _stop(self, dispatcher: Dispatcher, thread: threading.Thread) -> None:
         dispatcher.stop()

@@ -5,7 +5,7 @@
     ├── KeyReused            422     idempotency-key-reused
     ├── NotReady             409     not-ready          the job is still at work
     ├── JobEnded             409     job-failed | job-canceled   it ended without a result
-    ├── NotCancelable        409     not-cancelable     it has ended already
+    ├── NotCancelable        409     not-cancelable     it has ended, or its result is being published
     ├── Gone                 410     gone               the result has been removed
     ├── Unavailable          503     unavailable        database or store cannot be reached
     └── Refused              by its code: what is wrong with the HTTP request itself
@@ -52,8 +52,15 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "idempotency-key-reused": (422, "Idempotency key reused", "Send a new key for a new request."),
     "bad-input": (422, "Bad input", "The data cannot be read as asked; correct the place named."),
     "canceled": (409, "Canceled", "Somebody canceled the job; submit it again if it is still wanted."),
-    "worker-killed": (500, "Worker killed", "Its worker died more than once, probably for lack of memory."),
-    "cluster-lost": (503, "Cluster lost", "The workers went away; submit the job again."),
+    "timeout": (504, "Timeout", "Ask for less at once, add workers, or have the operator raise the limit."),
+    "out-of-memory": (500, "Out of memory", "Ask for less at once, or give the workers more memory."),
+    "worker-killed": (500, "Worker killed", "Its workers died more than once, probably for lack of memory."),
+    "attempts-exhausted": (
+        503,
+        "Attempts exhausted",
+        "The cluster kept failing; see its logs, submit again.",
+    ),
+    "version-skew": (503, "Version skew", "Bring service and workers to one version, then submit it again."),
     "internal": (500, "Internal error", "This is a fault of the service; give its log's owner the trace id."),
     "unavailable": (503, "Unavailable", "The same request may work after the seconds in Retry-After."),
     "no-space": (507, "No space", "The store is full; free some space and send it again."),
@@ -147,14 +154,15 @@ class JobEnded(ServiceError):
 
 
 class NotCancelable(ServiceError):
-    """The job had ended before the cancel came."""
+    """The job had ended, or come to its result, before the cancel came."""
 
     status = 409
     code = "not-cancelable"
     title = "Not cancelable"
 
     def __init__(self, job: Job) -> None:
-        super().__init__(f"Job {job.id} is {job.state} already; only an active job can be canceled.")
+        stands = job.state.value if job.ended else "done and its result is being published"
+        super().__init__(f"Job {job.id} is {stands}; only an active job can be canceled.")
         self.job = job
 
 

@@ -61,9 +61,14 @@ def _running(
         middle, high = (max(each - elapsed, _STALL * each) for each in whole)
         return _estimate(middle, high, _runs(history))
     share = min(1.0, done / total)
-    measured = job.last_progress or now  # the moment at which `done` was true
-    spent = min(elapsed, max(0.0, (measured - started).total_seconds()))
-    live = spent * (1 - share) / share
+    pace = _Pace.of(job, started, now, done)
+    if pace.done <= 0:
+        return (
+            None
+            if whole is None
+            else _estimate(whole[0] * (1 - share), whole[1] * (1 - share), _runs(history))
+        )
+    live = pace.spent * (total - done) / pace.done
     middle, high, basis = live, live * (1 + _LIVE_SPREAD * (1 - share)), "throughput so far"
     if whole is not None and share < 0.5:
         weight = 2 * share  # the more is done, the more the job speaks for itself
@@ -71,9 +76,25 @@ def _running(
         high = weight * high + (1 - weight) * whole[1] * (1 - share)
         basis = f"{_runs(history)} and throughput so far"
     # between two reports time passes and work goes on; without any report for long the guess must grow again
-    since = elapsed - spent
-    stalled = _STALL * elapsed * (1 - share) / share
-    return _estimate(max(middle - since, stalled), max(high - since, stalled), basis)
+    stalled = _STALL * (pace.spent + pace.since) * (total - done) / pace.done
+    return _estimate(max(middle - pace.since, stalled), max(high - pace.since, stalled), basis)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How many units the present run did in how many seconds of work, and the seconds that passed since."""
+
+    done: int
+    spent: float
+    since: float
+
+    @classmethod
+    def of(cls, job: Job, started: datetime, now: datetime, done: int) -> _Pace:
+        """Planning is no work, and what an earlier run did tells nothing of this one."""
+        begun = max(started, job.pace_since or started)
+        measured = min(now, max(begun, job.last_progress or now))  # the moment at which `done` was true
+        spent, since = (measured - begun).total_seconds(), (now - measured).total_seconds()
+        return cls(done - job.pace_done, max(0.0, spent), max(0.0, since))
 
 
 def _whole(size: int, history: Sequence[Run]) -> tuple[float, float] | None:

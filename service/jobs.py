@@ -156,6 +156,8 @@ class Jobs:
         """The place of a waiting job; None once it runs or has ended."""
         if job.state is not JobState.ACCEPTED:
             return None
+        if job.leader is not None:
+            return QueuePlace(0, f"Job {job.leader} answers the same question; this one gets its result.")
         position = self._tracker.ahead(job.id)
         if position == 0:
             return QueuePlace(0, "It is next and waits for a free worker.")
@@ -179,7 +181,8 @@ class Jobs:
     def cancel(self, job_id: str) -> Job:
         """Ask for the end of a job; again is fine. NotCancelable when it ended by itself."""
         job = self._tracker.request_cancel(job_id)
-        if job.state in (JobState.SUCCESSFUL, JobState.FAILED):
+        sealed = job.state is JobState.RUNNING and job.outcome is not None  # being published: too late
+        if sealed or job.state in (JobState.SUCCESSFUL, JobState.FAILED):
             raise NotCancelable(job)
         return job
 
@@ -190,9 +193,19 @@ class Jobs:
             raise NotReady(job)
         if job.artifact is None:
             raise JobEnded(job)
+        if job.removed is not None:
+            raise Gone(job)
         if not self._store.exists(job.artifact.path):
+            if self._store.exists("results"):  # else the whole store is away
+                self.forget_result(job)
             raise Gone(job)
         return job, job.artifact
+
+    def forget_result(self, job: Job) -> None:
+        """Nobody gets a result any more whose file is not what it was; an equal question runs anew."""
+        self._tracker.remove_result(job.leader or job.id)
+        if job.artifact is not None:
+            self._store.delete(job.artifact.path)
 
     # --- what there is
 
@@ -277,6 +290,7 @@ class Jobs:
             priority=priority_of(priority),
             idempotency_key=key,
             idempotency_hash=hashed,
+            equal=request.equal,
         )
         return self._tracker.accept(new)
 

@@ -88,6 +88,7 @@ class Job:
     were the job's own; `losses` those that nobody is to blame for. `outcome` is what the work came to, kept
     before it is published: from then on it is too late to cancel. `leader` is the job whose work answers
     this one, `cached` says that the result was made for another. `removed` is when the result went.
+    Throughput counts from `pace_since`, when `pace_done` units were done.
     `revision` grows with each change.
     """
 
@@ -123,10 +124,17 @@ class Job:
     cached: bool = False
     expires: datetime | None = None
     removed: datetime | None = None
+    pace_since: datetime | None = None
+    pace_done: int = 0
 
     @property
     def ended(self) -> bool:
         return self.state in TERMINAL
+
+    @property
+    def percent(self) -> int:
+        """0 to 100, rounded down; 100 only once the job is successful: combining and publishing come last."""
+        return 100 if self.state is JobState.SUCCESSFUL else min(99, self.progress.percent)
 
 
 @dataclass(frozen=True, slots=True)

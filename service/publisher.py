@@ -43,12 +43,12 @@ class Publisher:
     def publish(self, job: Job, outcome: Json) -> Future[Artifact]:
         """Begin; `wake` is called at the end. The future raises what `publish` of the pipeline raises."""
         publish = self._pipelines()[job.kind].publish
-        future = self._pool.submit(publish, self._store, job.id, job.epoch, job.spec, outcome)
+        future = self._pool.submit(publish, self._store, job.id, job.run_epoch, job.spec, outcome)
         future.add_done_callback(lambda _: self._wake())
         return future
 
     def discard(self, job: Job) -> None:
-        """Remove what any run of a job left: now, and once more when no part of it can write any more."""
+        """Remove all that an ended job left: now, and once more when no part of it can write any more."""
         self._later(job)
         self._litter.append((self._clock() + _STRAGGLER, job))
 

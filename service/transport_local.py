@@ -231,7 +231,7 @@ class LocalTransport:
             type=job.type,
             state=job.state,
             tag=str(job.revision),
-            percent=progress.percent,
+            percent=job.percent,
             done=progress.done,
             total=progress.total,
             unit=progress.unit,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import signal
 import time
@@ -20,12 +22,15 @@ PLAN = f"{HERE}:make_plan"
 
 
 def spec(parts: int = 4, **more: Any) -> Json:
-    """`seconds` a part takes, `fail` and `fail_plan` name an error, `die` is how many times a worker dies."""
+    """`seconds` a part takes, `fail` and `fail_plan` name an error. Of part 0: `die` is how many times its
+    worker dies (`die_after` seconds), `hang` how it hangs ("sleep", "gil"), `eat` how many bytes it takes.
+    """
     return {"parts": parts, "seconds": 0.0, "weight": 10, "combine": True, "fan_in": 3, **more}
 
 
 def make_plan(context: Context, spec: Json, _: None) -> Json:
     _fail(spec.get("fail_plan"))
+    _hang(spec.get("hang_plan"))
     parts = tuple(Part({"n": n}, spec["weight"]) for n in range(spec["parts"]))
     combine = f"{HERE}:combine" if spec["combine"] else None
     return Plan(
@@ -46,8 +51,12 @@ def plan_of(given: Json) -> Plan:
 
 def run_part(context: Context, spec: Json, payload: Json) -> list[int]:
     """Works in ten steps, says so after each, and notices a cancel."""
+    _note(context, spec, payload["n"])
     if payload["n"] == 0:
+        time.sleep(spec.get("die_after", 0))
         _die(context, spec.get("die", 0))
+        _hang(spec.get("hang"))
+        _eat(spec.get("eat", 0))
     if payload["n"] == spec["parts"] - 1:
         _fail(spec.get("fail"))
     try:
@@ -93,11 +102,37 @@ def pipelines() -> dict[str, Pipeline]:
     return {"report": Pipeline(parse, PLAN, publish, discard)}
 
 
+def _note(context: Context, spec: Json, n: int) -> None:
+    """Write down that a part began: a line of `job epoch part` in the file `spec["log"]`."""
+    if "log" in spec:
+        with open(spec["log"], "a") as log:
+            log.write(f"{context.job_id} {context.epoch} {n}\n")
+
+
 def _fail(how: str | None) -> None:
     if how == "bad-input":
         raise BadInput("Line 3 has 4 fields where 5 were expected.")
+    if how == "memory":
+        raise MemoryError("malloc of size 99 failed")
+    if how == "disk":
+        raise OSError(errno.ENOSPC, "No space left on device")
     if how == "unexpected":
         raise ZeroDivisionError("a secret of the code")
+
+
+def _hang(how: str | None) -> None:
+    """Never looks whether it was canceled; with `gil` the whole process cannot do anything else."""
+    if how == "gil":
+        ctypes.PyDLL(None).sleep(60)
+    elif how is not None:
+        time.sleep(60)
+
+
+def _eat(much: int) -> None:
+    """Take so many bytes of memory, and time enough for somebody to notice."""
+    taken = [bytearray(os.urandom(1 << 20) * 16) for _ in range(much >> 24)]
+    if taken:
+        time.sleep(5)
 
 
 def _die(context: Context, times: int) -> None:

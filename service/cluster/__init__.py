@@ -4,6 +4,8 @@
     meter.py          units done and the phase in words, from what is known of the parts
     graph.py          a Plan as one Dask graph; the trampoline every task enters by
     connection.py     the Client that comes back after a loss
+    stopping.py       canceled work that does not stop by itself
+    deaths.py         why workers died, and whose work is to blame
     dask_cluster.py   DaskCluster: a scheduler by address
     inline.py         InlineCluster: the same behaviour in this process, for tests
 

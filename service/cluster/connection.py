@@ -6,29 +6,34 @@ the topic subscribed again: a subscription does not survive either side.
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipelines.run import TOPIC
+import structlog
+
+log = structlog.get_logger()
 
 _RETRY = 0.2  # seconds between two attempts to connect
 
 
 class Connection:
-    """`client()` is the live Client or None. `on_event` runs on the client's event loop: it must be quick."""
+    """`client()` is the live Client or None. `topics` names who hears of which events, on the client's event
+    loop: it must be quick."""
 
     def __init__(
         self,
         address: Callable[[], str],
-        on_event: Callable[[Any], None],
+        topics: Mapping[str, Callable[[Any], None]],
         on_connect: Callable[[], None],
         *,
         timeout: float,
     ) -> None:
         self._address, self._timeout = address, timeout
-        self._on_event, self._on_connect = on_event, on_connect
+        self._topics, self._on_connect = topics, on_connect
         self._lock = threading.Lock()
         self._client: Any = None
         self._identity: str | None = None
@@ -86,9 +91,16 @@ class Connection:
             except (OSError, TimeoutError, ValueError):
                 self._closed.wait(_RETRY)
                 continue
-            client.subscribe_topic(TOPIC, self._on_event)
+            try:
+                for topic, handler in self._topics.items():
+                    client.subscribe_topic(topic, handler)
+                identity = str(client.scheduler_info(n_workers=0)["id"])
+            except Exception:  # it went again at once
+                _close(client, 1.0)
+                self._closed.wait(_RETRY)
+                continue
             with self._lock:
-                self._client, self._identity = client, str(client.scheduler_info(n_workers=0)["id"])
+                self._client, self._identity = client, identity
             self._on_connect()
             return
 
@@ -96,3 +108,27 @@ class Connection:
 def _close(client: Any, timeout: float) -> None:
     with contextlib.suppress(Exception):  # whatever a dying Client says, we are done with it
         client.close(timeout=timeout)
+
+
+def disconnected(future: Any) -> bool:
+    """Whether a future was canceled because its Client lost the scheduler."""
+    try:
+        future.result(timeout=0)
+    except Exception as error:
+        return getattr(error, "reason", None) == "scheduler-connection-lost"
+    return False
+
+
+def infrastructure() -> tuple[type[BaseException], ...]:
+    """What a call to a scheduler that is gone, or going, may raise."""
+    return (OSError, TimeoutError, concurrent.futures.CancelledError, asyncio.CancelledError, RuntimeError)
+
+
+async def quiet(coroutine: Any) -> None:
+    """Await a call to a scheduler whose loss is the next poll's to notice."""
+    try:
+        await coroutine
+    except infrastructure():
+        pass
+    except Exception:  # a scheduler of another version, perhaps
+        log.exception("a call to the scheduler failed")

@@ -119,7 +119,8 @@ def trampoline() -> Callable[..., Any]:
 
 
 def census() -> Callable[..., Any]:
-    """What `run_on_scheduler` calls for all runs at once: workers, and of each run the tasks that are over.
+    """What `run_on_scheduler` calls for all runs at once: who it is, how many workers it has, and of each run
+    whether a worker is at it and the tasks that are over.
 
     State instead of events, so nothing can be missed. A run whose final key is unknown there answers None.
     """
@@ -127,18 +128,23 @@ def census() -> Callable[..., Any]:
     def haulier_census(runs: list[tuple[str, list[tuple[str, int]]]], dask_scheduler: Any = None) -> Any:
         over = ("memory", "released", "forgotten")
         tasks = dask_scheduler.tasks
-        answers: list[list[list[int]] | None] = []
+        active: set[str] = set()
+        for worker in dask_scheduler.workers.values():  # more is sent to a worker than it can begin
+            begun = [task for task in worker.executing if task in worker.processing]
+            if not begun and worker.processing:  # it cannot say, or has not yet: what it begins first
+                begun = [min(worker.processing, key=lambda task: task.priority)]
+            active.update(task.key[0] if isinstance(task.key, tuple) else task.key for task in begun)
+        answers: list[tuple[bool, list[list[int]]] | None] = []
         for final, groups in runs:
             if final not in tasks:
                 answers.append(None)
                 continue
-            answers.append(
-                [
-                    [n for n in range(size) if (t := tasks.get((name, n))) is None or t.state in over]
-                    for name, size in groups
-                ]
-            )
-        return len(dask_scheduler.workers), answers
+            done = [
+                [n for n in range(size) if (t := tasks.get((name, n))) is None or t.state in over]
+                for name, size in groups
+            ]
+            answers.append((not active.isdisjoint({final, *(name for name, _ in groups)}), done))
+        return str(dask_scheduler.id), len(dask_scheduler.workers), answers
 
     return haulier_census
 

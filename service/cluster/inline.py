@@ -60,6 +60,9 @@ class InlineCluster:
         meter = Meter(kind, plan)
         self._begin(key, Stage.WORK, meter, self._working(key, plan, meter))
 
+    def knows(self, key: RunKey, kind: str) -> bool:
+        return key in self._left or (key in self._runs and self._runs[key].stage is Stage.WORK)
+
     def poll(self, progress: bool = True) -> dict[RunKey, Status]:
         for key, run in self._runs.items():
             if run.outcome is None:

@@ -111,6 +111,9 @@ class Cluster(Protocol):
         A run that another client began, and that the scheduler still knows, is joined: no part runs twice.
         """
 
+    def knows(self, key: RunKey, kind: str) -> bool:
+        """Whether the scheduler still has the work stage of a run that somebody else started."""
+
     def poll(self, progress: bool = True) -> dict[RunKey, Status]:
         """Every run not yet forgotten. Without `progress` only ends are looked at, which costs nothing."""
 

@@ -189,7 +189,7 @@ def operation_document(job: Job) -> Json:
     }
     found: Json = {"id": job.id, "status": words[job.state]}
     if job.progress.total:
-        found["percentComplete"] = job.progress.percent
+        found["percentComplete"] = job.percent
     if job.state is JobState.SUCCESSFUL:
         found["resourceLocation"] = absolute(f"/api/jobs/{job.id}/results")
     error = error_document(job)
@@ -220,6 +220,7 @@ def job_document(job: Job, estimate: Estimate | None, queue: QueuePlace | None) 
         bytes=artifact.bytes,
         rows=artifact.rows,
         sha256=artifact.sha256,
+        expires=job.expires,
     )
     return JobDocument(
         id=job.id,
@@ -227,7 +228,7 @@ def job_document(job: Job, estimate: Estimate | None, queue: QueuePlace | None) 
         type=job.type,
         parameters=job.parameters,
         status=job.state.value,
-        progress=100 if job.state is JobState.SUCCESSFUL else progress.percent,
+        progress=job.percent,
         units=Units(done=progress.done, total=progress.total, kind=progress.unit),
         phase=progress.phase,
         message=job.message,
@@ -243,7 +244,7 @@ def job_document(job: Job, estimate: Estimate | None, queue: QueuePlace | None) 
         ),
         attempt=job.attempt,
         priority=job.priority.value,
-        cached=False,
+        cached=job.cached,
         result=result,
         error=None if (error := error_document(job)) is None else Problem(**error),
         links=_links(job),

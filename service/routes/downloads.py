@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from urllib.parse import quote
 
 from flask import Response, request
@@ -34,11 +36,16 @@ def download(job_id: str, kind: str) -> Response:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{artifact.bytes}"
     headers["Content-Length"] = str(stop - start)
     try:
-        if store.stat(artifact.path).bytes != artifact.bytes:
-            raise Gone(job)  # cut short behind our back: whole or not at all
+        if store.stat(artifact.path).bytes != artifact.bytes:  # changed behind our back
+            jobs.forget_result(job)
+            raise Gone(job)
     except FileNotFoundError:
         raise Gone(job) from None
-    body = _blocks(store, artifact.path, start, stop) if request.method == "GET" else ()
+    body: Iterable[bytes] = ()
+    if request.method == "GET":
+        body = _blocks(store, artifact.path, start, stop)
+        if stop - start == artifact.bytes:
+            body = _checked(body, artifact, partial(jobs.forget_result, job))
     return Response(body, 200 if wanted is None else 206, headers, direct_passthrough=True)
 
 
@@ -76,6 +83,20 @@ def _range(artifact: Artifact) -> tuple[int, int] | None:
     if found is None or found[0] >= found[1]:
         raise RequestedRangeNotSatisfiable(artifact.bytes)
     return found
+
+
+def _checked(blocks: Iterator[bytes], artifact: Artifact, damaged: Callable[[], None]) -> Iterator[bytes]:
+    """The blocks, the last one only if all of them are what was promised: else the client misses bytes."""
+    digest, last = hashlib.sha256(), b""
+    for block in blocks:
+        digest.update(block)
+        if last:
+            yield last
+        last = block
+    if digest.hexdigest() != artifact.sha256:
+        damaged()
+        raise OSError(f"{artifact.path} is not what was published; its download was cut short")
+    yield last
 
 
 def _blocks(store: Store, path: str, start: int, stop: int) -> Iterator[bytes]:

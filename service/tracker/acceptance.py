@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, or_, select, update
+from sqlalchemy import Connection, Insert, Row, Select, and_, bindparam, case, func, or_, select, update
 
 from service.errors import KeyReused
 from service.model import Job, JobState, NewJob
+from service.tracker.database import Database
 from service.tracker.records import RANKS, to_columns, to_job
 from service.tracker.tables import ACTIVE, KEPT, LEADING, WAITING, job
 from service.tracker.transaction import Transaction
@@ -20,14 +21,15 @@ from service.tracker.transaction import Transaction
 MIRRORED = (
     *(job.c.state, job.c.attempt, job.c.strikes, job.c.losses, job.c.started, job.c.last_progress),
     *(job.c.heartbeat, job.c.done, job.c.total, job.c.unit, job.c.phase, job.c.message),
+    *(job.c.pace_since, job.c.pace_done),
 )
 
 
 def accept(tx: Transaction, new: NewJob) -> tuple[Job, bool]:
     root = None if new.equal is None else _equal(tx, new)
-    columns = to_columns(new) | ({} if root is None else _shared(tx, root))
-    insert = tx.database.insert_once().values(**columns, created=tx.now(), updated=tx.now())
-    row = tx.execute(insert.returning(job)).one_or_none()
+    insert = tx.database.prepared(_insert_ended if root is not None and root.artifact else _insert)
+    columns = to_columns(new) | ({} if root is None else _shared(root))
+    row = tx.execute(insert, columns).one_or_none()
     if row is None:
         known = with_key(tx.connection, new.owner, new.kind, new.idempotency_key or "", new.idempotency_hash)
         if known is None:
@@ -55,11 +57,23 @@ def with_key(connection: Connection, owner: str, kind: str, key: str, digest: st
 def _equal(tx: Transaction, new: NewJob) -> Row[*tuple[Any, ...]] | None:
     """A job of the same owner that has the answer, or else one whose work will bring it; locked."""
     tx.database.one_at_a_time(tx.connection, f"equal {new.owner} {new.equal}")
-    answered = and_(
-        job.c.state == JobState.SUCCESSFUL.value, KEPT, or_(job.c.expires.is_(None), job.c.expires > tx.now())
-    )
+    question = {"asker": new.owner, "question": new.equal}
+    return tx.execute(tx.database.prepared(_find_equal), question).one_or_none()
+
+
+def _insert(database: Database) -> Insert:
+    return database.insert_once().values(created=database.now(), updated=database.now()).returning(job)
+
+
+def _insert_ended(database: Database) -> Insert:
+    return _insert(database).values(finished=database.now())
+
+
+def _find_equal(database: Database) -> Select[Any]:
+    fresh = or_(job.c.expires.is_(None), job.c.expires > database.now())
+    answered = and_(job.c.state == JobState.SUCCESSFUL.value, KEPT, fresh)
     working = and_(job.c.state.in_(ACTIVE), ~job.c.cancel_requested)
-    same = (job.c.owner == new.owner, job.c.equal == new.equal, LEADING)
+    same = (job.c.owner == bindparam("asker"), job.c.equal == bindparam("question"), LEADING)
     query = (
         select(job)
         .where(*same, job.c.state.in_((*ACTIVE, JobState.SUCCESSFUL.value)), or_(answered, working))
@@ -67,10 +81,10 @@ def _equal(tx: Transaction, new: NewJob) -> Row[*tuple[Any, ...]] | None:
         .limit(1)
     )
     # locked, so that neither its end nor the removal of its result passes by the new follower
-    return tx.execute(query.with_for_update()).one_or_none()
+    return query.with_for_update()
 
 
-def _shared(tx: Transaction, root: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+def _shared(root: Row[*tuple[Any, ...]]) -> dict[str, Any]:
     """The columns of a job that shares the work of `root`."""
     if root.state != JobState.SUCCESSFUL.value:
         return {column.name: root._mapping[column] for column in MIRRORED} | {"leader": root.id}
@@ -80,7 +94,6 @@ def _shared(tx: Transaction, root: Row[*tuple[Any, ...]]) -> dict[str, Any]:
         "state": root.state,
         "artifact": root.artifact,
         "expires": root.expires,
-        "finished": tx.now(),
         "phase": root.phase,
         "done": root.done,
         "total": root.total,

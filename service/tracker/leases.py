@@ -162,6 +162,7 @@ class _Holder:
         fresh = {
             "run_epoch": case((job.c.outcome.is_not(None), job.c.run_epoch), else_=job.c.epoch + 1),
             "started": self._tx.now(),
+            **self._pace(),
         }
         taken = self._take((job.c.sequence == row.sequence, WAITING), fresh)
         return None if taken is None else self._told(taken, "started")
@@ -183,6 +184,8 @@ class _Holder:
             "message": case((goes_on, job.c.message), else_=None),
             "losses": job.c.losses + int(row.lease_owner is not None),
         }
+        pace = self._pace()
+        again |= {name: case((goes_on, job.c[name]), else_=pace[name]) for name in pace}
         taken = self._take((LEASED, *where), again)
         if taken is None:
             return None
@@ -191,6 +194,13 @@ class _Holder:
         reason = _LOST if row.lease_owner is not None else _HANDED_OVER
         self._tx.record(taken.id, "requeued", {"reason": reason, "strike": False})
         return self._told(taken, "started")
+
+    def _pace(self) -> dict[str, Any]:
+        """Throughput counts from here: work under an old plan begins at once."""
+        return {
+            "pace_since": case((job.c.plan.is_not(None), self._tx.now()), else_=None),
+            "pace_done": job.c.done,
+        }
 
     def _take(self, where: tuple[ColumnElement[bool], ...], more: dict[str, Any]) -> _Seen | None:
         taken = update(job).where(*where).values(self._values | more).returning(job)

@@ -37,6 +37,7 @@ def _held(job_id: str, epoch: int) -> Guard:
 
 def planned(tx: Transaction, job_id: str, epoch: int, plan: Json, total: int, unit: str) -> bool:
     values = {"plan": plan, "total": total, "unit": unit, "phase": "working", "last_progress": tx.now()}
+    values |= {"pace_since": tx.now(), "pace_done": job.c.done}
     data = {"total": total, "unit": unit}
     return _mirrored(tx, _held(job_id, epoch), values, "planned", data)
 
@@ -106,6 +107,7 @@ def requeue(
         **_UNLEASED,
     }
     if strike:
+        values["attempt"] = job.c.strikes + 2  # at once, so that no progress falls within an attempt
         for column, nothing in ((job.c.plan, null()), (job.c.done, 0), (job.c.total, null())):
             values[column.name] = case((_OPEN, nothing), else_=column)
     data = {"reason": storable(reason), "strike": strike}

@@ -88,6 +88,8 @@ def to_job(row: Row[Any]) -> Job:
         cached=row.cached,
         expires=row.expires,
         removed=row.removed,
+        pace_since=row.pace_since,
+        pace_done=row.pace_done,
     )
 
 

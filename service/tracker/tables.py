@@ -115,6 +115,8 @@ job = Table(
     Column("expires", UtcDateTime),
     Column("removed", UtcDateTime),
     Column("kept", BigInteger),  # bytes of the result while it is there, of the job whose run made it
+    Column("pace_since", UtcDateTime),
+    Column("pace_done", BigInteger, nullable=False, default=0),
     UniqueConstraint("owner", "kind", "idempotency_key"),
     sqlite_autoincrement=True,
 )

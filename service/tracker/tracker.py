@@ -7,9 +7,10 @@ somebody holds the job, the epoch; no row means somebody was first, and the meth
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, func, make_url, select
@@ -17,10 +18,12 @@ from sqlalchemy import Connection, func, make_url, select
 from pipelines.plan import Artifact, Json
 from service.eta import Run
 from service.model import Event, Job, JobError, JobState, NewJob
-from service.tracker import acceptance, history, leases, migrations, moves, queue
+from service.tracker import acceptance, history, leases, migrations, moves, queue, retention
 from service.tracker.clock import Clock, SteadyClock, utcnow
-from service.tracker.database import Database, open_database, postgres_engine, reachable
+from service.tracker.database import Database, reachable
+from service.tracker.postgres import PostgresDatabase, postgres_engine
 from service.tracker.records import Page, ProgressUpdate, from_cursor, to_cursor, to_job
+from service.tracker.sqlite import SqliteDatabase
 from service.tracker.tables import LEASED, job
 from service.tracker.transaction import Transaction
 
@@ -43,7 +46,7 @@ class Tracker:
 
         The clocks are SQLite's, for tests; a `clock` alone is that of the leases, too.
         """
-        return cls(open_database(url, clock or utcnow, lease_clock or clock or SteadyClock()))
+        return cls(_open_database(url, clock or utcnow, lease_clock or clock or SteadyClock()))
 
     @staticmethod
     def migrate(url: str) -> None:
@@ -196,11 +199,41 @@ class Tracker:
         )
         return [(row.id, row.epoch) for row in self.database.read(lambda c: c.execute(query).all())]
 
+    # --- retention
+
+    def expired(self, limit: int) -> Sequence[Job]:
+        """Jobs whose results are due to go, the longest due first; not those that share them."""
+        return self.database.read(lambda c: retention.expired(c, self.database, limit))
+
+    def oldest_results(self, limit: int) -> Sequence[Job]:
+        """Jobs whose results are still there, the oldest first; not those that share them."""
+        return self.database.read(lambda connection: retention.oldest(connection, limit))
+
+    def result_bytes(self) -> int:
+        """Bytes of all results that are still there, each counted once."""
+        return self.database.read(retention.total_bytes)
+
+    def remove_result(self, job_id: str) -> bool:
+        """Mark a result as gone, for all that share it; before its file goes. False when it was already."""
+        return self._write(retention.remove, job_id)
+
+    def states(self, ids: Iterable[str]) -> dict[str, JobState]:
+        """The states of those ids that are jobs."""
+        return self.database.read(lambda connection: retention.states(connection, ids))
+
+    def active_specs(self, kind: str, failed_within: float | None = None) -> Sequence[Json]:
+        """The specs of all jobs of a kind that have not ended, or failed in the last seconds given."""
+        return self.database.read(lambda c: retention.specs_in_use(c, self.database, kind, failed_within))
+
     # --- waiting for a change
+
+    def listen(self) -> None:
+        """From now on hear what other processes change, until `close`; nothing to do on SQLite."""
+        self.database.listen(self._heard, self._missed)
 
     @contextmanager
     def watch(self, job_id: str) -> Iterator[threading.Event]:
-        """An event that is set after each commit of this process that changed the job."""
+        """An event that is set after each commit that changed the job; of others only if we `listen`."""
         changed = threading.Event()
         with self._watch_lock:
             self._watched.setdefault(job_id, []).append(changed)
@@ -223,6 +256,18 @@ class Tracker:
                 for changed in self._watched.get(job_id, ()):
                     changed.set()
 
+    def _heard(self, job_id: str | None) -> None:
+        if job_id is None:
+            self.accepted.set()
+        else:
+            self._touch(job_id)
+
+    def _missed(self) -> None:
+        self.accepted.set()
+        with self._watch_lock:
+            watched = list(self._watched)
+        self._touch(*watched)
+
     def _write(self, move: Callable[Concatenate[Transaction, P], T], *args: P.args, **more: P.kwargs) -> T:
         def operation(connection: Connection) -> tuple[T, Transaction]:
             tx = Transaction(connection, self.database)
@@ -232,4 +277,21 @@ class Tracker:
         self._touch(*tx.touched)
         if tx.work:
             self.accepted.set()
+        if tx.touched or tx.work:
+            self.database.announce(tx.touched, tx.work)
         return result
+
+
+def _open_database(url: str, clock: Clock, lease_clock: Clock) -> Database:
+    """Connect and bring the schema up. ValueError for an unknown kind of URL, without showing it."""
+    parsed = make_url(url)
+    match parsed.drivername.partition("+")[0]:
+        case "sqlite":
+            if not parsed.database or parsed.database == ":memory:":
+                raise ValueError("HAULIER_DATABASE_URL needs a file: write sqlite:////full/path/haulier.db.")
+            return SqliteDatabase(Path(parsed.database), clock, lease_clock)
+        case "postgresql" | "postgres":
+            return PostgresDatabase(parsed)
+    raise ValueError(
+        f"HAULIER_DATABASE_URL starts with {parsed.drivername!r}; use sqlite:///... or postgresql://..."
+    )

@@ -15,6 +15,12 @@ from pipelines.plan import Json
 from service.tracker.database import Database
 from service.tracker.tables import event
 
+Values = dict[str, Any] | list[dict[str, Any]]
+
+
+def _line(database: Database) -> Executable:
+    return insert(event).values(at=database.now())
+
 
 class Transaction:
     """`touched` are the jobs that changed; `work` says that a dispatcher has something to look at."""
@@ -24,8 +30,8 @@ class Transaction:
         self.touched: set[str] = set()
         self.work = False
 
-    def execute(self, statement: Executable) -> CursorResult[Any]:
-        return self.connection.execute(statement)
+    def execute(self, statement: Executable, values: Values | None = None) -> CursorResult[Any]:
+        return self.connection.execute(statement, values)
 
     def now(self) -> ColumnElement[datetime]:
         return self.database.now()
@@ -36,12 +42,12 @@ class Transaction:
         Names: accepted started adopted planned progress sealed requeued successful failed dismissed removed
         cancel-requested; of shared work: promoted follows prioritized.
         """
-        self.execute(insert(event).values(job_id=job_id, at=self.now(), name=name, data=data))
+        self.execute(self.database.prepared(_line), {"job_id": job_id, "name": name, "data": data})
         self.touched.add(job_id)
 
     def record_all(self, job_ids: Sequence[str], name: str | None, data: Json) -> None:
         """The same line for many jobs; without a name they are only touched."""
         if job_ids and name is not None:
             lines = [{"job_id": job_id, "name": name, "data": data} for job_id in job_ids]
-            self.connection.execute(insert(event).values(at=self.now()), lines)
+            self.execute(self.database.prepared(_line), lines)
         self.touched.update(job_ids)

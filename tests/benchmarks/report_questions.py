@@ -22,7 +22,7 @@ _USUAL_SQL = f"count(*) n, sum(quantity) units, sum({REVENUE}) revenue"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`parameters` are those of `aggregate` without its dataset; `polars` takes the module and a LazyFrame."""
+    """`parameters` are those of `aggregate` without its dataset; `polars` gets the module and a LazyFrame."""
 
     name: str
     table: str
@@ -71,7 +71,8 @@ SALES = (
             "where": _within("2023-01-01", "2024-01-01"),
         },
         f"select date_trunc('month', ordered_at) as month, region, category, {_USUAL_SQL} from T where "
-        "ordered_at >= timestamp '2023-01-01' and ordered_at < timestamp '2024-01-01' group by all order by all",
+        "ordered_at >= timestamp '2023-01-01' and ordered_at < timestamp '2024-01-01' "
+        "group by all order by all",
         lambda pl, t: (
             t.filter(_between(pl, *_YEAR))
             .group_by(_month(pl), "region", "category")

@@ -26,7 +26,9 @@ class Postgres:
     """A server of our own in a folder of its own; `folder` is where its socket is, as libpq wants it."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="haulier-pg-", dir="/tmp"))  # a socket's path must be short
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="haulier-pg-", dir="/tmp")
+        )  # a socket's path must be short
         self.folder = str(self._folder)
         self._server: subprocess.Popen[bytes] | None = None
         self._who = _other_user(self._folder)
@@ -41,7 +43,9 @@ class Postgres:
         )
 
     def start(self) -> None:
-        """Returns once it answers."""
+        """Returns once it answers; does nothing when it runs."""
+        if self._server is not None:
+            return
         log = self._folder / "log"
         options = ["-k", self._folder, "-h", "", "-c", "max_connections=300", "-c", "fsync=off"]
         with log.open("ab") as output:

@@ -89,8 +89,8 @@ def test_a_killed_scheduler_loses_runs_and_comes_back_at_its_address(
     time.sleep(0.5)
     os.kill(own_compute.pids["scheduler"], signal.SIGKILL)
     started = time.monotonic()
-    assert isinstance(end(cluster, key, 5), Lost)
-    assert time.monotonic() - started < 5
+    assert isinstance(end(cluster, key, 15), Lost)
+    assert time.monotonic() - started < 15
     until(lambda: workers(cluster) == 2, 30)
     assert own_compute.address == address
     seen = start(cluster, parts=2, seconds=1, weight=1000)
@@ -102,6 +102,49 @@ def test_a_killed_scheduler_loses_runs_and_comes_back_at_its_address(
     assert any(0 < units < 2000 and units % 1000 for units in done), "the topic is subscribed again"
 
 
+def test_a_run_that_lost_its_scheduler_near_the_end_redoes_little(
+    cluster: DaskCluster, own_compute: LocalCompute, tmp_path: Path
+) -> None:
+    log, plan = tmp_path / "parts.log", toys.spec(40, seconds=0.1, keep="job/plan")
+    plan["log"] = str(log)
+    first, second = (RunKey("01resume", epoch) for epoch in (1, 2))
+    cluster.start(first, "report", toys.plan_of(plan), Priority.INTERACTIVE)
+    until(lambda: cluster.poll()[first].done >= 360, 30)
+    os.kill(own_compute.pids["scheduler"], signal.SIGKILL)
+    assert isinstance(end(cluster, first, 15), Lost)
+    until(lambda: workers(cluster) == 2, 30)
+    before = len(log.read_text().splitlines())
+    cluster.start(second, "report", toys.plan_of(plan), Priority.INTERACTIVE)
+    outcome = end(cluster, second)
+    assert isinstance(outcome, Finished)
+    assert outcome.value["name"] == ",".join(map(str, range(40)))
+    again = len(log.read_text().splitlines()) - before
+    assert again <= 8, f"{again} of 40 parts after {before}"
+
+
+@pytest.mark.parametrize("stalled", [1.0, 5.0])
+def test_a_scheduler_that_stalls_loses_nothing(
+    cluster: DaskCluster, own_compute: LocalCompute, tmp_path: Path, stalled: float
+) -> None:
+    log = tmp_path / "parts.log"
+    key, identity = start(cluster, parts=16, seconds=0.5, log=str(log)), cluster.identity()
+    until(lambda: cluster.poll()[key].done >= 20, 30)
+    scheduler = psutil.Process(own_compute.pids["scheduler"])
+    scheduler.suspend()
+    resumed = time.monotonic() + stalled
+    while time.monotonic() < resumed:
+        started = time.monotonic()
+        assert cluster.poll()[key].outcome is None
+        assert time.monotonic() - started < 3.5
+        time.sleep(0.1)
+    scheduler.resume()
+    outcome = end(cluster, key, 30)
+    assert isinstance(outcome, Finished), outcome
+    assert outcome.value["name"] == ",".join(map(str, range(16)))
+    assert len(log.read_text().splitlines()) == 16, "no part ran twice"
+    assert cluster.identity() == identity
+
+
 def test_workers_ended_by_anyone_are_started_again(cluster: DaskCluster, own_compute: LocalCompute) -> None:
     os.kill(own_compute.pids["workers"], signal.SIGTERM)
     until(lambda: workers(cluster) < 2, 20)
@@ -110,11 +153,11 @@ def test_workers_ended_by_anyone_are_started_again(cluster: DaskCluster, own_com
 
 
 def test_cancel_stops_the_parts_that_run(cluster: DaskCluster, tmp_path: Path) -> None:
-    key = start(cluster, parts=6, seconds=20)  # each looks every 2 s
+    key = start(cluster, parts=6, seconds=4)  # each looks every 0.4 s
     time.sleep(1)
     cluster.cancel(key)
     scratch = tmp_path / "store" / "scratch" / key.job_id / "1"
-    until(lambda: scratch.exists() and len(list(scratch.iterdir())) == 2, 4)  # written on the way out
+    until(lambda: scratch.exists() and len(list(scratch.iterdir())) == 2, 1)  # written on the way out
     started = time.monotonic()
     assert isinstance(end(cluster, start(cluster, parts=2)), Finished)
     assert time.monotonic() - started < 2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import pickle
 from pathlib import Path
 
 import pytest
 
-from pipelines.errors import Fault, InvalidRequest, PipelineError, UnknownDataset, nearest
+from pipelines.errors import Fault, InvalidRequest, NoSpace, PipelineError, UnknownDataset, foreseen, nearest
 from pipelines.store import Store
 
 
@@ -45,6 +46,35 @@ def test_a_failed_put_leaves_nothing_and_keeps_the_old_object(store: Store) -> N
         sink.write(b"new" * (1 // 0))
     assert store.open("a/b").read() == b"old"
     assert [each.key for each in store.list("a")] == ["a/b"]
+
+
+def test_a_put_that_is_not_synced_is_whole_all_the_same(store: Store) -> None:
+    with store.put("k", sync=False) as sink:
+        sink.write(b"x" * 100)
+        assert not store.exists("k")
+    assert store.open("k").read() == b"x" * 100
+
+
+def test_a_full_disk_says_what_to_do_and_leaves_nothing(store: Store) -> None:
+    with pytest.raises(NoSpace, match="free some space") as caught, store.put("a/b"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.code == "no-space"
+    assert list(store.list("a")) == []
+
+
+def test_what_machines_at_their_limits_raise_is_foreseen() -> None:
+    known = {
+        OSError(errno.EDQUOT, "quota"): "no-space",
+        ValueError("write failed: No space left on device (os error 28)"): "no-space",
+        MemoryError("malloc"): "out-of-memory",
+        UnknownDataset("x"): "unknown-dataset",
+        OSError(errno.EIO, "broken"): None,
+        KeyError("x"): None,
+    }
+    for error, code in known.items():
+        assert getattr(foreseen(error), "code", None) == code
+        copy = pickle.loads(pickle.dumps(foreseen(error)))
+        assert getattr(copy, "code", None) == code
 
 
 def test_a_second_put_replaces_the_object(store: Store) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
 
 from service.errors import Unavailable
 from service.model import JobState
@@ -79,15 +80,27 @@ def test_two_trackers_on_one_postgresql_share_keys_and_jobs(postgres_url: str) -
         tracker.close()
 
 
-def test_an_older_postgresql_is_migrated_only_on_request(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tracker = Tracker.open(postgres_url)
-    accepted(tracker)
-    tracker.close()
-    monkeypatch.setattr(migrations, "HEAD", "0003")
+def at_revision(url: str, revision: str) -> None:
+    """Bring an empty database to an older revision."""
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    config = Config()
+    config.set_main_option("script_location", str(migrations.FOLDER).replace("%", "%%"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
+
+
+def test_an_older_postgresql_is_migrated_only_on_request(postgres_url: str) -> None:
+    at_revision(postgres_url, "0001")
     with pytest.raises(WrongSchema, match=r"Tracker\.migrate"):
         Tracker.open(postgres_url)
+    Tracker.migrate(postgres_url)
+    tracker = Tracker.open(postgres_url)
+    assert tracker.database.read(migrations.current) == migrations.HEAD
+    job_id = accepted(tracker, equal="q")
+    assert [job.id for job in tracker.lease("me", 9, 60)] == [job_id]
+    tracker.close()
 
 
 def test_a_newer_postgresql_is_left_alone(postgres_url: str) -> None:

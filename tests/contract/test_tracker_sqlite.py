@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, create_engine, event, text
 
 from service.errors import Unavailable
-from service.model import JobState, Priority
+from service.model import JobState
 from service.tracker import HomeInUse, HomeLock, Tracker, WrongSchema
-from service.tracker.database import SqliteDatabase, _warn_of_old_sqlite
+from service.tracker.sqlite import SqliteDatabase, _warn_of_old_sqlite
 from tests.contract.test_tracker import accepted, job_of, new_job
+from tests.contract.test_tracker_schema import at_revision
 
 
 @pytest.fixture
@@ -169,33 +170,6 @@ def test_deleting_a_job_takes_its_history_along(tracker: Tracker) -> None:
     assert tracker.events(job_id) == []
 
 
-def test_no_look_at_the_queue_reads_all_of_it(tracker: Tracker) -> None:
-    """Leasing and the queue position ask SQLite how it would go about it: never by a scan of the jobs."""
-    ids = [accepted(tracker, owner=f"o{n % 3}", priority=list(Priority)[n % 2]) for n in range(30)]
-    asked: list[tuple[str, Any]] = []
-    listeners = [database_of(tracker)._reading, database_of(tracker)._writing]
-    note: Callable[..., None] = lambda c, cursor, statement, values, *_: asked.append((statement, values))  # noqa: E731
-    for engine in listeners:
-        event.listen(engine, "before_cursor_execute", note)
-    tracker.ahead(ids[-1])
-    tracker.lease("me", 5, 60)
-    tracker.history("report", "yearly-sales")
-    tracker.list(kind="report")
-    for engine in listeners:
-        event.remove(engine, "before_cursor_execute", note)
-
-    def explain(connection: Connection) -> list[str]:
-        looks = [each for each in asked if each[0].lstrip().startswith(("SELECT", "WITH", "UPDATE"))]
-        assert len(looks) > 8
-        plans = [
-            connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all() for sql, values in looks
-        ]
-        return [step[3] for plan in plans for step in plan]
-
-    steps = database_of(tracker).read(explain)
-    assert [step for step in steps if step.startswith("SCAN job") and "INDEX" not in step] == []
-
-
 def test_leases_end_by_the_clock_given(sqlite_url: str) -> None:
     now = [datetime(2026, 1, 1, tzinfo=UTC)]
     tracker = Tracker.open(sqlite_url, clock=lambda: now[0])
@@ -262,6 +236,58 @@ def test_an_sqlite_with_the_wal_fault_is_named_in_the_log(
     assert len(caplog.records) == int(warned)
 
 
+FIRST = """
+INSERT INTO job (id, kind, type, owner, priority, parameters, spec, size, state, epoch, attempt, strikes,
+  cancel_requested, done, total, unit, phase, artifact, revision, created, updated, started, finished,
+  lease_owner, lease_until) VALUES
+('done', 'report', 'sales', 'local', 0, '{}', '{}', 5, 'successful', 2, 1, 0, 0, 5, 5, 'rows', 'complete',
+ '{"path": "results/done/2/r.csv", "name": "r.csv", "media_type": "text/csv", "bytes": 77, "sha256": "ab",
+   "rows": 3}', 4, '2026-01-01 00:00:00.000000', '2026-01-01 00:00:09.000000', '2026-01-01 00:00:01.000000',
+ '2026-01-01 00:00:09.000000', NULL, NULL),
+('busy', 'report', 'sales', 'local', 0, '{}', '{}', 5, 'running', 3, 1, 0, 0, 2, 5, 'rows', 'working', NULL,
+ 4, '2026-01-01 00:00:00.000000', '2026-01-01 00:00:09.000000', '2026-01-01 00:00:01.000000', NULL, 'old',
+ '2026-01-01 00:00:30.000000'),
+('waits', 'report', 'sales', 'local', 1, '{}', '{}', 5, 'accepted', 0, 0, 0, 0, 0, NULL, 'rows', 'queued',
+ NULL, 1, '2026-01-01 00:00:00.000000', '2026-01-01 00:00:09.000000', NULL, NULL, NULL, NULL)
+"""
+
+
+def first_file(url: str) -> None:
+    """A file as the first revision made it, with one job done, one running and one waiting."""
+    at_revision(url, "0001")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(FIRST)
+        connection.exec_driver_sql(
+            "INSERT INTO event (job_id, at, name, data) "
+            "VALUES ('done', '2026-01-01 00:00:00.000000', 'accepted', '{}')"
+        )
+    engine.dispose()
+
+
+def test_a_file_of_the_first_revision_keeps_its_jobs(sqlite_url: str, tmp_path: Path) -> None:
+    first_file(sqlite_url)
+    tracker = Tracker.open(sqlite_url)
+    done = job_of(tracker, "done")
+    assert (done.run_epoch, done.leader, done.cached, done.removed, done.expires) == (
+        2,
+        None,
+        False,
+        None,
+        None,
+    )
+    assert (tracker.result_bytes(), [job.id for job in tracker.oldest_results(9)]) == (77, ["done"])
+    assert [entry.name for entry in tracker.events("done")] == ["accepted"]
+    taken = tracker.lease("new", 9, 60, "s1")
+    assert [(job.id, job.epoch, job.run_epoch, job.losses) for job in taken] == [
+        ("busy", 4, 4, 1),
+        ("waits", 1, 1, 0),
+    ]
+    assert tracker.accept(new_job())[0].epoch == 0
+    tracker.close()
+    assert (tmp_path / "haulier.db.before-0002-from-0001").is_file()
+
+
 def test_an_older_file_is_copied_and_then_migrated(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +300,7 @@ def test_an_older_file_is_copied_and_then_migrated(
     monkeypatch.setattr("service.tracker.migrations.HEAD", "0003")
     migrated = Tracker.open(sqlite_url)
     job_of(migrated, job_id)
+    assert [entry.name for entry in migrated.events(job_id)] == ["accepted"]  # also when the table is copied
     assert migrated.database.read(lambda c: c.execute(text("SELECT note FROM job")).scalar()) == "none"
     migrated.close()
     copy = tmp_path / "haulier.db.before-0003-from-0002"
@@ -326,7 +353,11 @@ def _newer_migrations(folder: Path, body: str | None = None) -> Path:
     copy = folder / "migrations 100%"
     shutil.copytree(migrations.FOLDER, copy, ignore=shutil.ignore_patterns("__pycache__"))
     column = "sa.Column('note', sa.Text(), server_default='none', nullable=False)"
-    body = body or f"    with op.batch_alter_table('job') as job:\n        job.add_column({column})\n"
+    body = (
+        body
+        or "    with op.batch_alter_table('job', recreate='always') as job:\n"
+        f"        job.add_column({column})\n"
+    )
     head = "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0003'\ndown_revision = '0002'\n"
     (copy / "versions" / "r0003_note.py").write_text(f"{head}def upgrade() -> None:\n{body}")
     return copy

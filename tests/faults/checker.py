@@ -1,46 +1,23 @@
 """Was a promise broken? Pure: from what clients saw, what the tables say, what ran and what lies on the disk.
 
-Names of findings follow the invariants of the project: I1 accepted means there, I2 nothing lost or unexpected,
+Findings have the names of the project's invariants: I1 accepted means there, I2 nothing lost or unexpected,
 I3 one artifact of the right epoch, I4 legal moves, I5 no part twice, I6 artifact iff successful and its bytes
-right, I7 progress never falls, I8 canceled in the queue never starts, I9 one key one job, I10 bounded attempts,
-I11 nothing active at the end, I13 no file that nobody needs. No search is needed: ids are unique.
+right, I7 progress never falls, I8 canceled in the queue never starts, I9 one key one job, I10 bounded
+attempts, I11 nothing active at the end, I13 no file that nobody needs, I15 events and table agree. No search
+is needed: ids are unique.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.history import ENDED, Call
+from tests.faults.ledger import Row, Verdict, ends, executions_of, files_of, moves
 
-Row = Mapping[str, Any]
-MOST_STRIKES = 2
-_MOVES = {  # event: (states it may come from, state it leads to)
-    "accepted": ({None}, "accepted"),
-    "started": ({"accepted", "running"}, "running"),
-    "requeued": ({"running", "accepted"}, "accepted"),
-    "successful": ({"running", "accepted"}, "successful"),
-    "failed": ({"running", "accepted"}, "failed"),
-    "dismissed": ({"running", "accepted"}, "dismissed"),
-}
-
-
-@dataclass
-class Verdict:
-    """The four words of a queue's checker as counts, and every broken promise as a line."""
-
-    accepted: int = 0
-    lost: int = 0
-    unexpected: int = 0
-    duplicated: int = 0  # parts that ran more than once for an allowed reason: not promised otherwise
-    recovered: int = 0  # submissions without an answer that did happen
-    violations: list[str] = field(default_factory=list)
-
-    def broken(self, name: str, said: str) -> None:
-        self.violations.append(f"{name}: {said}")
+__all__ = ["Row", "Verdict", "check"]
 
 
 def check(
@@ -54,16 +31,16 @@ def check(
     reference: Callable[[Row], bytes | None] = lambda row: None,
     damaged: Collection[str] = (),
 ) -> Verdict:
-    """`harmed` are processes that faults touched: their parts may run again. `damaged` jobs had their file hurt."""
+    """`harmed` are processes that faults touched: their parts may run again. `damaged` ones lost files."""
     verdict, table = Verdict(), {row["id"]: row for row in rows}
     _submissions(verdict, calls, table)
     _polls(verdict, calls)
-    _ends(verdict, table)
-    history = _moves(verdict, events, table)
-    _executions(verdict, executions, table, history, harmed)
+    ends(verdict, table)
+    history = moves(verdict, events, table)
+    executions_of(verdict, executions, table, history, harmed)
     _cancels(verdict, calls, executions, history)
     _bytes(verdict, calls, table, reference, damaged)
-    _files(verdict, table, files, damaged)
+    files_of(verdict, table, files, damaged)
     return verdict
 
 
@@ -122,7 +99,7 @@ def _polls(verdict: Verdict, calls: Sequence[Call]) -> None:
             elif now["attempt"] == best["attempt"] and now["units"]["done"] < best["units"]["done"]:
                 fell = f"{best['units']['done']} to {now['units']['done']}"
                 verdict.broken("I7", f"job {job} fell from {fell} within attempt {now['attempt']}")
-            if now["progress"] == 100 and now["status"] not in ("successful", "running"):
+            if now["progress"] == 100 and now["status"] != "successful":
                 verdict.broken("I7", f"job {job} is {now['status']} at 100 %")
 
 
@@ -131,67 +108,6 @@ def _later(best: dict[str, Any] | None, found: dict[str, Any]) -> dict[str, Any]
         return found
     rank = [(each["attempt"], each["units"]["done"]) for each in (best, found)]
     return found if best["status"] not in ENDED and rank[1] >= rank[0] else best
-
-
-def _ends(verdict: Verdict, table: Mapping[str, Row]) -> None:
-    for job, row in table.items():
-        if row["state"] not in ENDED:
-            verdict.lost += 1
-            verdict.broken("I11", f"job {job} is still {row['state']} ({row['phase']}: {row['message']})")
-        if row["strikes"] > MOST_STRIKES:
-            verdict.broken("I10", f"job {job} had {row['strikes']} strikes")
-        if (row["artifact"] is not None) != (row["state"] == "successful"):
-            verdict.broken("I6", f"job {job} is {row['state']} with artifact {row['artifact']}")
-        if row["state"] == "failed" and not (row["error"] or {}).get("code"):
-            verdict.broken("I2", f"job {job} failed without saying why")
-        path = (row["artifact"] or {}).get("path", "")
-        epoch = row.get("run_epoch") or row["epoch"]
-        if path.startswith(f"results/{job}/") and path.split("/")[2] != str(epoch):
-            verdict.broken("I3", f"job {job} of epoch {epoch} shows the artifact of another: {path}")
-
-
-def _moves(verdict: Verdict, events: Iterable[Row], table: Mapping[str, Row]) -> dict[str, list[Row]]:
-    history: dict[str, list[Row]] = defaultdict(list)
-    for event in sorted(events, key=lambda event: event["sequence"]):
-        history[event["job_id"]].append(event)
-    for job, found in history.items():
-        state, epoch = None, 0
-        for event in found:
-            if event["name"] == "started":
-                if event["data"]["epoch"] <= epoch:
-                    verdict.broken("I4", f"job {job} went from epoch {epoch} to {event['data']['epoch']}")
-                epoch = event["data"]["epoch"]
-            if event["name"] in _MOVES:
-                sources, target = _MOVES[event["name"]]
-                if state not in sources:
-                    verdict.broken("I4", f"job {job} went from {state} to {target}")
-                state = target
-        if job in table and table[job]["state"] != state:
-            verdict.broken("I15", f"job {job} is {table[job]['state']}, its events say {state}")
-    return history
-
-
-def _executions(
-    verdict: Verdict,
-    executions: Sequence[Row],
-    table: Mapping[str, Row],
-    history: Mapping[str, list[Row]],
-    harmed: Collection[int],
-) -> None:
-    runs: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for line in executions:
-        if line["event"] == "start":
-            runs[line["job"], line["epoch"], line["part"]].append(line)
-    for (job, epoch, part), starts in runs.items():
-        epochs = {e["data"]["epoch"] for e in history.get(job, ()) if e["name"] == "started"}
-        if job not in table or epoch not in epochs:
-            verdict.broken("I5", f"part {part} of job {job} ran in epoch {epoch}, which nobody leased")
-        for first, second in zip(starts, starts[1:], strict=False):
-            if first["pid"] not in harmed:
-                where = f"in {first['pid']} and {second['pid']}"
-                verdict.broken("I5", f"part {part} of job {job} ran twice in epoch {epoch}: {where}")
-    parts = Counter((job, part) for job, _, part in runs for _ in runs[job, _, part])
-    verdict.duplicated = sum(count - 1 for count in parts.values())
 
 
 def _cancels(
@@ -220,24 +136,20 @@ def _bytes(
         wanted[job] = row["artifact"]["sha256"]
         if expected is not None and hashlib.sha256(expected).hexdigest() != wanted[job]:
             verdict.broken("I6", f"job {job} has not the bytes of its question")
+    done: dict[str, float] = {}  # when a client first knew that it was successful
     for call in calls:
-        if call.op != "download" or call.type != "ok" or call.status != 200:
+        if call.op == "job" and call.type == "ok" and call.answer["status"] == "successful":
+            done[str(call.job)] = min(call.ended, done.get(str(call.job), call.ended))
+    for call in calls:
+        if call.op != "download" or call.type != "ok" or call.status >= 500:
+            continue
+        if call.status != 200:
+            kept = call.job in wanted and not table[call.job].get("removed") and call.job not in damaged
+            if kept and done.get(str(call.job), call.began) < call.began:
+                verdict.broken("I6", f"job {call.job} was successful and its download said {call.status}")
             continue
         if call.job not in wanted:
             verdict.broken("I6", f"job {call.job} was downloaded and has no artifact")
         elif hashlib.sha256(call.answer).hexdigest() != wanted[call.job]:
             note = " (its file was damaged)" if call.job in damaged else ""
             verdict.broken("I6", f"a download of job {call.job} had other bytes than its sha256{note}")
-
-
-def _files(
-    verdict: Verdict, table: Mapping[str, Row], files: Collection[str], damaged: Collection[str]
-) -> None:
-    named = {row["artifact"]["path"] for row in table.values() if row["artifact"] and not row.get("removed")}
-    for path in sorted(named - set(files)):
-        if not any(damage in path for damage in damaged):
-            verdict.broken("I13", f"{path} is named by a job and is not there")
-    sources = {str((row["spec"].get("source") or {}).get("store")) for row in table.values()}
-    for path in sorted(set(files) - named - sources):
-        if path.startswith(("results/", "scratch/", "uploads/")) or path.endswith(".part"):
-            verdict.broken("I13", f"{path} is needed by nobody")

@@ -1,4 +1,4 @@
-"""A client that writes down every call, and what came of it: ok (answered), fail (never sent), info (unknown).
+"""A client that writes down every call and what came of it: ok (answered), fail (never sent), info (unknown).
 
 An unknown submission may or may not have happened; only repeating it with the same Idempotency-Key tells.
 Times are this machine's monotonic clock, which the execution log uses too.
@@ -22,7 +22,7 @@ ENDED = ("successful", "failed", "dismissed")
 
 @dataclass(frozen=True)
 class Call:
-    """One call. `type` is ok | fail | info; `status`, `headers` and `answer` are set for ok."""
+    """One call. `type` is ok | fail | info; `status`, `headers` (lower case) and `answer` are set for ok."""
 
     op: str  # submit | cancel | job | download
     type: str
@@ -97,7 +97,8 @@ class Client:
             is_json = "json" in response.headers.get("Content-Type", "") and op != "download"
             answer = json.loads(raw) if is_json and raw else raw
             kind = "ok"
-            more = {"status": response.status, "headers": dict(response.headers), "answer": answer}
+            named = {name.lower(): value for name, value in response.headers.items()}
+            more = {"status": response.status, "headers": named, "answer": answer}
         except (OSError, http.client.HTTPException, ValueError) as error:
             kind, more = ("info" if sent else "fail"), {"error": f"{type(error).__name__}: {error}"}
         finally:
@@ -148,9 +149,7 @@ class Client:
         return document
 
     def cancel(self, job: str, seconds: float = 30.0) -> Call:
-        return self.persist(
-            seconds, lambda: self.call("cancel", "POST", f"/api/jobs/{job}/cancel", job=job)
-        )
+        return self.persist(seconds, lambda: self.call("cancel", "POST", f"/api/jobs/{job}/cancel", job=job))
 
     def download(self, job: str, kind: str = "report", headers: Mapping[str, str] | None = None) -> Call:
         path = f"/api/{kind}s/{job}/download"

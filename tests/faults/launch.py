@@ -1,8 +1,9 @@
-"""The real service with what a fault test needs, put on from outside: `python -m tests.faults.launch serve ...`.
+"""The real service with what a fault test needs put on from outside: `python -m tests.faults.launch serve`.
 
 Nothing in the product knows of this. Environment variables say what to add:
 FAILPOINT=NAME   leave with os._exit(137) where tests.faults.failpoints says
 MUTANT=NAME      break a promise on purpose (tests.faults.mutants): the harness must notice
+GRACE=SECONDS    sweep each half second what has been an orphan for so long, instead of for an hour
 CLOCK=FILE       shift what this process takes for the wall clock by the seconds in the file
 """
 
@@ -30,6 +31,8 @@ def wire() -> None:
     toy.install()
     if path := os.environ.get("CLOCK"):
         clock.install(path)
+    if grace := os.environ.get("GRACE"):
+        _sweep_soon(float(grace))
     if name := os.environ.get("MUTANT"):
         mutants.install(name)
     if name := os.environ.get("FAILPOINT"):
@@ -48,6 +51,18 @@ def accepting() -> Any:
     from service.app import accepting as real
 
     return real()
+
+
+def _sweep_soon(grace: float) -> None:
+    """Tests cannot wait an hour, and a sweep that comes all the time meets more."""
+    import functools
+
+    import service.engine
+    import service.retention
+
+    service.engine._SWEEP = 0.5
+    real: Any = service.retention.Retention
+    service.retention.Retention = functools.partial(real, grace=grace)  # type: ignore[misc,assignment]
 
 
 def _replace_app() -> None:

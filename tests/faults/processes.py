@@ -20,7 +20,13 @@ class Node:
     """One command. `supervised` starts it again on any exit, as an operator's supervisor would."""
 
     def __init__(
-        self, name: str, command: Sequence[str], env: Mapping[str, str], logs: Path, *, supervised: bool = False
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        logs: Path,
+        *,
+        supervised: bool = False,
     ) -> None:
         self.name, self.log = name, logs / f"{name}.log"
         self.env = dict(env)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import urllib.request
 from pathlib import Path
@@ -12,7 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tests.contract.postgres import Postgres, execute
-from tests.faults.processes import Node, eventually
+from tests.faults.processes import Node, eventually, marked
 from tests.faults.site import LAUNCH, Site
 from tests.live import free_port
 
@@ -20,7 +19,10 @@ WORKER_TTL = 6.0  # Dask wants at least ten heartbeats
 
 
 class Scaled(Site):
-    """Scheduler and workers are supervised; servers and dispatchers stay down until a test starts them."""
+    """Scheduler and workers are supervised; servers and dispatchers stay down until a test starts them.
+
+    `own_clusters`: each dispatcher has its own local cluster instead of the common scheduler.
+    """
 
     def __init__(
         self,
@@ -29,6 +31,8 @@ class Scaled(Site):
         dispatchers: int = 1,
         workers: int = 2,
         preload: str | None = None,
+        nanny: bool = True,
+        own_clusters: bool = False,
         **settings: str,
     ) -> None:
         super().__init__(**settings)
@@ -44,16 +48,24 @@ class Scaled(Site):
             "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{WORKER_TTL}s",
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
             "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
+            "DASK_TEMPORARY_DIRECTORY": str(self.folder / "dask"),
         }
         self.schedulers = [self._scheduler()]
-        self.nannies = [self._nanny(n, preload) for n in range(workers)]
+        self.nannies = [self._nanny(n, preload, nanny) for n in range(workers)]
         self.servers = [self._server(n, free_port()) for n in range(servers)]
-        self.dispatchers = [Node(f"dispatcher{n}", [*LAUNCH, "dispatch"], self.env, self.logs) for n in range(dispatchers)]
+        self.dispatchers = [self._dispatcher(n, own_clusters) for n in range(dispatchers)]
         self.nodes += [*self.dispatchers, *self.servers, *self.nannies, *self.schedulers]
 
     @property
     def scheduler(self) -> Node:
         return self.schedulers[0]
+
+    def restore(self) -> None:
+        for process in marked(self.mark):
+            process.resume()
+        self.postgres.start()
+        if not all(node.alive for node in self.nodes) or self.registered() < self.workers_wanted:
+            self.start()
 
     def start(self) -> Scaled:
         """Everything, and wait until it answers and the workers are there."""
@@ -87,21 +99,23 @@ class Scaled(Site):
 
         connect: Any = distributed.Client
         try:
-            with contextlib.suppress(OSError, TimeoutError):
-                with connect(self.address, timeout=3, set_as_default=False) as client:
-                    return len(client.scheduler_info(n_workers=-1)["workers"])
-        except RuntimeError:
-            pass
-        return 0
+            with connect(self.address, timeout=3, set_as_default=False) as client:
+                return len(client.scheduler_info(n_workers=-1)["workers"])
+        except (OSError, TimeoutError, RuntimeError):
+            return 0
 
     def query(self, statement: str) -> list[dict[str, Any]]:
         folder = self.postgres.folder
-        with psycopg.connect(host=folder, user="haulier", dbname="haulier", row_factory=dict_row) as connection:
+        with psycopg.connect(
+            host=folder, user="haulier", dbname="haulier", row_factory=dict_row
+        ) as connection:
             return connection.execute(statement.encode()).fetchall()
 
     def close(self) -> None:
-        super().close()
-        self.postgres.remove()
+        try:
+            super().close()
+        finally:
+            self.postgres.remove()
 
     def _scheduler(self) -> Node:
         host, port = self.address.removeprefix("tcp://").split(":")
@@ -110,9 +124,17 @@ class Scaled(Site):
             "scheduler", [*command, "--dashboard-address", f"{host}:0"], self.dask, self.logs, supervised=True
         )
 
-    def _nanny(self, n: int, preload: str | None) -> Node:
+    def _dispatcher(self, n: int, own_cluster: bool) -> Node:
+        env = dict(self.env)
+        if own_cluster:  # a home for its logs and workers, the same store
+            del env["HAULIER_SCHEDULER"]
+            env |= {"HAULIER_HOME": str(self.folder / f"home{n}"), "HAULIER_STORE_URL": str(self.store)}
+        return Node(f"dispatcher{n}", [*LAUNCH, "dispatch"], env, self.logs)
+
+    def _nanny(self, n: int, preload: str | None, nanny: bool) -> Node:
         options = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--nthreads", "1"]
         options += ["--nworkers", "1", "--memory-limit", "1GiB", "--death-timeout", "30"]
+        options += ["--nanny" if nanny else "--no-nanny"]
         options += ["--local-directory", str(self.folder / f"dask{n}")]
         options += ["--preload", preload] if preload else []
         command = [_dask(), "worker", self.address, *options]

@@ -1,7 +1,6 @@
 """Site: one whole installation under test, what its tables, logs and disk say, and the verdict on it.
 
-Embedded is `haulier serve` alone (SQLite, a Dask cluster of its own); Scaled is PostgreSQL, a Dask scheduler,
-workers, web servers and dispatchers, each a process (see `scaled`).
+Two kinds: `embedded.Embedded` and `scaled.Scaled`.
 """
 
 from __future__ import annotations
@@ -9,15 +8,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import sqlite3
 import sys
 import tempfile
 import time
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +21,8 @@ import psutil
 
 from tests.faults import toy
 from tests.faults.checker import Row, Verdict, check
-from tests.faults.history import ENDED, Client, History
+from tests.faults.history import Client, History
 from tests.faults.processes import MARK, Node, end, eventually, is_running, marked
-from tests.live import free_port
 
 ROOT = Path(__file__).parents[2]
 LEASE = 3.0
@@ -48,6 +43,7 @@ class Site:
         self.mark, self.history = uuid.uuid4().hex, History()
         self.harmed: set[int] = set()
         self.damaged: set[str] = set()
+        self.reference: Callable[[Row], bytes | None] = reference
         self.nodes: list[Node] = []
         self.client = Client(self.urls, self.history)
         self.env = {
@@ -58,6 +54,7 @@ class Site:
             "HAULIER_HOME": str(self.home),
             "HAULIER_WORKERS": str(self.workers_wanted),
             "HAULIER_LEASE_SECONDS": str(LEASE),
+            "GRACE": "2",
             **settings,
         }
 
@@ -92,7 +89,9 @@ class Site:
         found: list[dict[str, Any]] = []
 
         def look() -> bool:
-            lines = [line for line in self.executions() if line["job"] == job and part in (None, line["part"])]
+            lines = [
+                line for line in self.executions() if line["job"] == job and part in (None, line["part"])
+            ]
             over = {(line["epoch"], line["part"], line["pid"]) for line in lines if line["event"] != "start"}
             found[:] = [line for line in lines if (line["epoch"], line["part"], line["pid"]) not in over]
             return bool(found)
@@ -134,7 +133,7 @@ class Site:
         while time.monotonic() < deadline and self.query(active)[0]["n"]:
             time.sleep(0.1)
 
-    def verdict(self, *, settle: float = 6.0, drain: float = 60.0) -> Verdict:
+    def verdict(self, *, settle: float = 15.0, drain: float = 60.0) -> Verdict:
         """Drain, give late removals `settle` seconds, check; all that clients ever saw of this site."""
         self.drain(drain)
         deadline = time.monotonic() + settle
@@ -155,9 +154,17 @@ class Site:
             executions,
             self.files(),
             harmed=self.harmed | dead,
-            reference=reference,
+            reference=self.reference,
             damaged=self.damaged,
         )
+
+    def restore(self) -> None:
+        """All running, awake and answering, as before the first fault."""
+        raise NotImplementedError
+
+    def tails(self) -> str:
+        """The ends of all logs, for a test that failed."""
+        return "\n".join(f"--- {node.name}\n{node.text()[-3000:]}" for node in self.nodes if node.text())
 
     def harm_workers(self) -> None:
         """Note that every worker of now may be lost with what it has."""
@@ -165,79 +172,11 @@ class Site:
 
     def close(self) -> None:
         """End all; nothing of it is left."""
-        for node in self.nodes:
-            node.leave()
-        end(marked(self.mark))
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-class Embedded(Site):
-    """`haulier serve`: everything in one, on SQLite."""
-
-    def __init__(self, **settings: str) -> None:
-        super().__init__(**settings)
-        self.port = free_port()
-        self.server = Node("server", [*LAUNCH, "serve", "--port", str(self.port)], self.env, self.logs)
-        self.nodes.append(self.server)
-
-    def urls(self) -> list[str]:
-        return [f"http://127.0.0.1:{self.port}"]
-
-    def start(self, **env: str) -> Embedded:
-        """Start and wait until it answers; workers come later."""
-        self.server.start(**env)
-        eventually("the server answering", lambda: self.answers() or not self.server.alive)
-        assert self.server.alive, self.server.text()[-2000:]
-        return self
-
-    def answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(self.urls()[0] + "/healthz", timeout=2):
-                return True
-        except OSError:
-            return False
-
-    def wait_for_workers(self, seconds: float = 60.0) -> None:
-        def come() -> bool:
-            answer = self.client.call("ready", "GET", "/readyz").answer
-            return isinstance(answer, dict) and answer.get("workers", 0) >= self.workers_wanted
-
-        eventually("the workers", come, seconds)
-
-    def app(self) -> psutil.Process:
-        """The process that has the database: granian's worker."""
-        children = psutil.Process(self.server.pid).children()
-        return next(child for child in children if "spawn_main" in " ".join(child.cmdline()))
-
-    def scheduler(self) -> psutil.Process:
-        return next(each for each in marked(self.mark) if _says(each, "dask-scheduler"))
-
-    def crash(self) -> None:
-        """kill -9 of the service; its Dask processes go with it."""
-        self.harm_workers()
-        end(self.server.family()[:1] + [self.app()])
-        self.gone()
-
-    def gone(self, seconds: float = 20.0) -> None:
-        """Wait until no process of the site is left; whatever its own way to end was."""
-        if self.server.alive:
-            self.server.wait(seconds)
-        eventually("the end of every process", lambda: not marked(self.mark), seconds)
-
-    def terminate(self, seconds: float = 30.0) -> float:
-        """SIGTERM; how long it took until the last process was gone."""
-        began = time.monotonic()
-        self.harm_workers()
-        self.server.signal(signal.SIGTERM)
-        self.gone(seconds)
-        return time.monotonic() - began
-
-    def query(self, statement: str) -> list[dict[str, Any]]:
-        path = self.env.get("HAULIER_DATABASE_URL", f"sqlite:///{self.home}/haulier.sqlite")
-        name = path.removeprefix("sqlite:///")
-        with closing(sqlite3.connect(f"file:{name}?mode=ro", uri=True, timeout=10)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(statement)]
+        with ExitStack() as closing_all:
+            closing_all.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            closing_all.callback(lambda: end(marked(self.mark)))
+            for node in self.nodes:
+                closing_all.callback(node.leave)
 
 
 def reference(row: Row) -> bytes | None:
@@ -269,7 +208,7 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _says(process: psutil.Process, word: str) -> bool:
+def says(process: psutil.Process, word: str) -> bool:
     try:
         return word in process.cmdline()
     except psutil.Error:
@@ -285,6 +224,3 @@ def _is_worker(process: psutil.Process) -> bool:
         return "spawn_main" in " ".join(process.cmdline()) and "dask" in named and "worker" in named
     except psutil.Error:
         return False
-
-
-__all__ = ["ENDED", "Embedded", "Site", "reference", "running", "sound"]

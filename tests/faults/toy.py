@@ -1,7 +1,7 @@
 """A report whose every trait is a parameter: how many parts, how long, how it hangs, dies or eats memory.
 
-Every part appends its start and end to one execution log with a single write, so that what ran, where and when
-is known whatever died. The bytes of its result follow from the parameters alone: see `content`.
+Every part appends its start and end to one execution log with a single write, so that what ran where
+and when is known whatever died. The bytes of its result follow from the parameters alone: see `content`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def run_part(context: Context, spec: Json, payload: Json) -> list[str]:
 
 
 def combine(context: Context, spec: Json, partials: Sequence[list[str]]) -> list[str]:
-    return [word for partial in partials for word in partial]
+    with _logged(context, "combine"):  # who holds the only copy of the parts from now on
+        return [word for partial in partials for word in partial]
 
 
 def finish(context: Context, spec: Json, partials: Sequence[list[str]]) -> Json:

@@ -33,6 +33,7 @@ SALES = (
 )
 YEAR = "month,orders,units,revenue\r\n2023-01,2,3,25.25\r\n2023-03,1,3,6.00\r\n"
 REPORT: dict[str, Any] = {"reportType": "yearly-sales", "parameters": {"year": "2023"}}
+OTHER: dict[str, Any] = {"reportType": "yearly-sales", "parameters": {"year": "2022"}}
 PROBLEM = {"type", "title", "status", "detail", "instance", "code", "errors"}
 
 

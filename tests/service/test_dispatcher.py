@@ -15,7 +15,7 @@ import structlog
 
 from pipelines.plan import Artifact, Json
 from pipelines.store import Store
-from service.cluster import InlineCluster, Lost, RunKey, Skewed, Struck
+from service.cluster import InlineCluster, Lost, RunKey, Skewed, Stage, Struck
 from service.dispatcher import Dispatcher
 from service.errors import Unavailable
 from service.model import Job, JobState, NewJob, Priority, new_id
@@ -175,10 +175,12 @@ def test_a_lost_run_starts_again_without_blame(house: House) -> None:
     inject(house, job_id, Lost("the scheduler is gone"))
     house.tick()
     waiting = house.job(job_id)
-    assert (waiting.state, waiting.progress.done) == (JobState.ACCEPTED, 0)
+    assert (waiting.state, waiting.losses, waiting.attempt) == (JobState.ACCEPTED, 1, 1)
+    assert waiting.plan is not None
     (job,) = house.run(job_id)
     assert (job.state, job.epoch, job.attempt) == (JobState.SUCCESSFUL, 2, 1)
-    assert house.files(job_id) == [f"results/{job_id}/2/report.txt"]
+    assert [stage for key, stage in house.cluster.started if key == RunKey(job_id, 2)] == [Stage.WORK]
+    assert f"results/{job_id}/2/report.txt" in house.files(job_id)
 
 
 def test_a_job_that_is_always_lost_fails_in_the_end(house: House) -> None:
@@ -189,8 +191,8 @@ def test_a_job_that_is_always_lost_fails_in_the_end(house: House) -> None:
             inject(house, job_id, Lost("again"))
     failed = house.job(job_id)
     assert failed.error is not None
-    assert failed.error.code == "cluster-lost"
-    assert failed.epoch == 20
+    assert failed.error.code == "attempts-exhausted"
+    assert (failed.losses, failed.epoch) == (20, 21)
 
 
 def test_a_second_strike_fails_the_job(house: House) -> None:
@@ -215,7 +217,19 @@ def test_workers_of_another_version_hold_the_queue(house: House) -> None:
     assert house.job(job_id).state is JobState.ACCEPTED
     house.clock.now += 10
     (job,) = house.run(job_id)
-    assert (job.state, job.attempt) == (JobState.SUCCESSFUL, 1)
+    assert (job.state, job.attempt, job.losses) == (JobState.SUCCESSFUL, 1, 0)
+
+
+def test_workers_that_stay_of_another_version_fail_the_job_in_the_end(house: House) -> None:
+    job_id = house.submit(3)
+    while not house.job(job_id).ended:
+        house.tick()
+        if house.job(job_id).state is JobState.RUNNING:
+            inject(house, job_id, Skewed("No module named pipelines"))
+        house.clock.now += 11
+    job = house.job(job_id)
+    assert job.error is not None
+    assert job.error.code == "version-skew"
 
 
 def test_cancel_of_a_running_job_dismisses_it_at_once_and_removes_its_files(house: House) -> None:
@@ -279,6 +293,7 @@ def test_a_job_whose_lease_went_to_another_is_forgotten(house: House) -> None:
     house.tick()
     assert house.dispatcher.in_flight() == 0
     assert (house.job(job_id).state, house.job(job_id).epoch) == (JobState.RUNNING, 2)
+    assert house.cluster.canceled == [], "who has it now may have adopted the very same work"
 
 
 def test_a_result_that_comes_after_the_lease_went_is_not_published(house: House) -> None:
@@ -288,7 +303,7 @@ def test_a_result_that_comes_after_the_lease_went_is_not_published(house: House)
     house.tracker.lease("somebody else", 1, 30)
     house.tick(10)
     assert house.job(job_id).artifact is None
-    until(lambda: house.files(job_id) == [])
+    assert house.job(job_id).state is JobState.RUNNING, "its files are the new holder's to use or remove"
 
 
 def test_leases_are_renewed_long_before_they_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +323,7 @@ def test_leases_are_renewed_long_before_they_end(house: House, monkeypatch: pyte
     assert len(beats) >= 5
 
 
-@pytest.mark.parametrize("method", ["planned", "get", "succeed", "progress"])
+@pytest.mark.parametrize("method", ["planned", "seal", "succeed", "progress"])
 def test_an_absent_database_ends_no_job(house: House, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     job_id = house.submit(2)
     down = [True]
@@ -347,7 +362,7 @@ def test_publishing_slowly_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.M
         house.run(quick)
         assert house.job(slow).progress.phase == "publishing"
         assert house.job(slow).state is JobState.RUNNING
-        house.tracker.request_cancel(slow)
+        assert house.tracker.request_cancel(slow).cancel_requested is False, "too late"
         assert house.run(slow)[0].state is JobState.SUCCESSFUL, "published is published"
 
 

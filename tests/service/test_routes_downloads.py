@@ -140,7 +140,7 @@ def test_a_job_that_failed_or_was_canceled_has_no_file_and_never_will(house: Hou
 
 @pytest.mark.parametrize("damage", ["removed", "cut"])
 def test_a_file_that_is_no_longer_whole_is_gone(house: House, path: str, damage: str) -> None:
-    [file] = [name for name in house.files() if name.endswith("report.csv")]
+    [file] = [name for name in house.files() if name.startswith("results") and name.endswith(".csv")]
     stored = Path(house.engine.settings.store_url) / file
     if damage == "removed":
         stored.unlink()

@@ -17,7 +17,7 @@ from azure.core.rest import HttpRequest
 from werkzeug.serving import make_server
 
 from service.model import JobState
-from tests.service.routing import REPORT, SALES, YEAR, House, opened, pointers, refused, with_sales
+from tests.service.routing import OTHER, REPORT, SALES, YEAR, House, opened, pointers, refused, with_sales
 
 DOCUMENT = {
     *("id", "kind", "type", "parameters", "status", "progress", "units", "phase", "message"),
@@ -39,8 +39,8 @@ def empty(tmp_path: Path) -> Iterator[House]:
 
 
 def running(house: House) -> str:
-    """A report that a worker has begun."""
-    own = str(house.post().json["id"])
+    """A report that a worker has begun. Its question is another than that of `house.post()`."""
+    own = str(house.post(OTHER).json["id"])
     while house.engine.jobs.get(own).state is not JobState.RUNNING:
         house.tick()
     return own
@@ -52,7 +52,7 @@ def failed(house: House) -> str:
 
 
 def canceled(house: House) -> str:
-    own = str(house.post().json["id"])
+    own = str(house.post(OTHER).json["id"])
     house.cancel(own)
     return own
 
@@ -74,7 +74,7 @@ def test_a_status_without_any_basis_for_an_estimate_has_one_key(empty: House) ->
 
 def test_queued_and_running_are_in_progress_with_an_estimate_from_earlier_runs(house: House) -> None:
     house.run(house.post())
-    queued = str(house.post().json["id"])
+    queued = str(house.post({**REPORT, "format": "json"}).json["id"])
     for own in (queued, running(house)):
         status = house.get(f"/api/reports/{own}/status").json
         assert set(status) == {"status", "estimatedTimeRemaining"}
@@ -119,7 +119,7 @@ def test_a_job_of_another_kind_is_not_found_under_this_one(house: House, tail: s
 
 
 def test_the_document_of_a_waiting_job_says_why_it_waits(house: House) -> None:
-    house.post()
+    house.post(OTHER)
     own = house.post().json["id"]
     document = house.job(own)
     assert set(document) == DOCUMENT
@@ -127,6 +127,22 @@ def test_the_document_of_a_waiting_job_says_why_it_waits(house: House) -> None:
     assert document["queue"] == {"position": 1, "reason": "1 job is ahead."}
     assert [document[name] for name in ("started", "finished", "result", "error")] == [None] * 4
     assert utc(document["created"]) <= utc(document["updated"])
+
+
+def test_an_equal_question_waits_for_the_job_that_has_it_and_gets_its_result(house: House) -> None:
+    first = house.post().json["id"]
+    second = house.post().json["id"]
+    assert second != first
+    document = house.job(second)
+    assert (document["status"], document["cached"]) == ("accepted", False)
+    assert first in document["queue"]["reason"]
+    house.run(house.post(headers={"Prefer": "respond-async"}))
+    own, shared = house.job(first), house.job(second)
+    assert (own["cached"], shared["cached"]) == (False, True)
+    assert shared["result"]["sha256"] == own["result"]["sha256"]
+    assert house.get(shared["result"]["href"]).data == YEAR.encode()
+    third = house.job(house.run(house.post()))
+    assert (third["status"], third["cached"], third["progress"]) == ("successful", True, 100)
 
 
 def test_the_document_of_a_running_job_has_no_queue(house: House) -> None:

@@ -166,3 +166,14 @@ def test_no_input_breaks_it(
     progress = Progress(done, total or None, "rows", "working")
     found = estimate(job(size=size, progress=progress, last_progress=at(measured)), at(now), runs, 5.0)
     assert found is None or 0.1 <= found.seconds <= found.p90
+
+
+def test_planning_and_the_work_of_an_earlier_run_tell_nothing_of_the_pace() -> None:
+    begun = at(10)  # ten seconds of planning, or of waiting for a scheduler that came back
+    half = Progress(SIZE // 2, SIZE, "rows", "reading")
+    planned = job(progress=half, last_progress=at(20), pace_since=begun)
+    assert sure(estimate(planned, at(20), [])).seconds == pytest.approx(10)
+    again = job(progress=half, last_progress=at(20), pace_since=begun, pace_done=SIZE // 4)
+    assert sure(estimate(again, at(20), [])).seconds == pytest.approx(20)
+    waits = job(progress=half, last_progress=None, pace_since=begun, pace_done=SIZE // 2)
+    assert estimate(waits, at(20), []) is None

@@ -7,7 +7,8 @@ on request only (`Tracker.migrate`): others may be using it. alembic is imported
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
@@ -30,7 +31,7 @@ def open_sqlite(engine: Engine, path: Path) -> None:
     _refuse_newer(found)
     if found is not None:
         _copy(path, path.with_name(f"{path.name}.before-{HEAD}-from-{found}"))
-    with engine.connect() as connection:
+    with engine.connect() as connection, _without_foreign_keys(connection):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         if current(connection) != HEAD:
             upgrade(connection)
@@ -91,6 +92,17 @@ def _refuse_newer(found: str | None) -> None:
             f"The database is at revision {found}, which this Haulier does not know; start the newer version "
             "that made it, or use another HAULIER_HOME or HAULIER_DATABASE_URL."
         )
+
+
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """A revision that copies the table of jobs and drops the old one must not take their history along."""
+    connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,0 +1,144 @@
+"""Soak: random jobs and random kills from a printed seed, then one question: was anything lost?
+
+`python -m tests.faults.soak --minutes 10 --seed 1 --database postgresql`. Exit code 1 on any broken promise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+import click
+import psutil
+
+from tests.faults.embedded import Embedded
+from tests.faults.ledger import Verdict
+from tests.faults.load import Load
+from tests.faults.nemesis import Nemesis
+from tests.faults.processes import marked
+from tests.faults.scaled import Scaled
+from tests.faults.site import Site
+
+QUIET = 20.0  # seconds without faults, for the pace before
+
+
+def soak(minutes: float, seed: int, database: str) -> tuple[Verdict, dict[str, Any]]:
+    """What the checker says, and the figures to print."""
+    site: Site = Embedded() if database == "sqlite" else Scaled(servers=2, dispatchers=2)
+    try:
+        site.restore()
+        load = Load(site, seed)
+        site.reference = load.reference
+        load.prepare()
+        load.start()
+        time.sleep(QUIET)
+        began, nemesis = time.monotonic(), Nemesis(site, seed)
+        nemesis.start()
+        while time.monotonic() < began + minutes * 60 and nemesis.error is None:
+            time.sleep(0.5)
+        nemesis.stop()
+        site.restore()
+        ended = time.monotonic()
+        load.stop()
+        verdict = site.verdict(drain=180, settle=30)
+        verdict.violations += load.misfits()
+        verdict.violations += [f"a user gave up: {said}" for said in load.gave_up]
+        if nemesis.error is not None:
+            verdict.broken("harness", f"the nemesis broke: {nemesis.error!r}")
+        figures = {
+            "seed": seed,
+            "database": database,
+            "seconds": round(ended - began),
+            "accepted": verdict.accepted,
+            "asked": dict(load.submitted),
+            "kills": nemesis.kills,
+            "faults": dict(sorted(nemesis.counts.items())),
+            "lost": verdict.lost,
+            "unexpected": verdict.unexpected,
+            "duplicatedParts": verdict.duplicated,
+            "recovered": verdict.recovered,
+            "ends": dict(Counter(row["state"] for row in site.rows())),
+            "errors": dict(
+                Counter((row["error"] or {}).get("code", "") for row in site.rows() if row["error"])
+            ),
+            "attempts": dict(Counter(row["strikes"] + 1 for row in site.rows())),
+            "pace": pace(load.ended, began, ended, nemesis.moments),
+            **leaks(site),
+        }
+        verdict.violations += [f"left behind: {line}" for line in figures["processesLeft"]]
+        return verdict, figures
+    finally:
+        site.close()
+
+
+def pace(ends: list[float], began: float, ended: float, faults: list[tuple[float, str]]) -> dict[str, Any]:
+    """Jobs a second seen to end well: before the first fault, and between 3 s after a fault and the next."""
+
+    def rate(low: float, high: float) -> float:
+        return sum(low <= end < high for end in ends) / max(0.001, high - low)
+
+    moments = [moment for moment, _ in faults]
+    after = [
+        (start + 3, stop)
+        for start, stop in zip(moments, [*moments[1:], ended], strict=True)
+        if stop > start + 4
+    ]
+    seconds = sum(stop - start for start, stop in after)
+    between = sum(rate(*span) * (span[1] - span[0]) for span in after) / max(0.001, seconds)
+    before = rate(began - QUIET + 5, began)
+    return {
+        "before": round(before, 2),
+        "3sAfterFaults": round(between, 2),
+        "whole": round(rate(began, ended), 2),
+        "ratio": round(between / before, 2) if before else None,
+    }
+
+
+def leaks(site: Site) -> dict[str, Any]:
+    """Stop all in order; what is still there was forgotten."""
+    memory = {process.pid: process.memory_info().rss >> 20 for process in marked(site.mark)}
+    sessions = None
+    if isinstance(site, Scaled):
+        sessions = site.query("SELECT count(*) AS n FROM pg_stat_activity WHERE client_port = -1")[0]["n"]
+        for node in (*site.dispatchers, *site.servers):
+            node.signal(15)
+        for node in (*site.dispatchers, *site.servers):
+            node.wait(40)
+        for node in (*site.nannies, *site.schedulers):
+            node.leave()
+    else:
+        assert isinstance(site, Embedded)
+        site.terminate()
+    left = [" ".join(_command(process))[:120] for process in marked(site.mark)]
+    return {"processesLeft": left, "largestProcessMiB": max(memory.values()), "databaseSessions": sessions}
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return [str(process.pid), *process.cmdline()]
+    except psutil.Error:
+        return [str(process.pid)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Random jobs, random kills; exit 1 when a promise broke.")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 31))
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    given = parser.parse_args()
+    click.echo(f"seed {given.seed}, {given.database}, {given.minutes:g} minutes")
+    verdict, figures = soak(given.minutes, given.seed, given.database)
+    click.echo(json.dumps(figures, indent=2))
+    for line in verdict.violations:
+        click.echo(line)
+    click.echo("clean" if not verdict.violations else f"{len(verdict.violations)} promises broken")
+    sys.exit(1 if verdict.violations else 0)
+
+
+if __name__ == "__main__":
+    main()
