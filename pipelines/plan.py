@@ -94,7 +94,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A finished file in the store. `path` is its store key, `name` what a download is called."""
+    """A finished file in the store. `path` is its store key, `name` what a download is called.
+
+    `notes` are sentences for its reader: where it is not exact, what it cost.
+    """
 
     path: str
     name: str
@@ -102,10 +105,11 @@ class Artifact:
     bytes: int
     sha256: str
     rows: int | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> Json:
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Artifact:
-        return cls(**value)
+        return cls(**{**value, "notes": tuple(value.get("notes", ()))})

@@ -11,6 +11,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 
 from pipelines.reports import grouping, tallies
 from pipelines.reports.kernel import Partial
-from pipelines.reports.program import Program, states_of
+from pipelines.reports.program import TALLYINGS, Program, states_of
 from pipelines.reports.question import Measure, Order, Question
 from pipelines.reports.tallies import Tally
 from pipelines.reports.vector import (
@@ -36,8 +37,38 @@ from pipelines.reports.vector import (
 _EXACT = 1 << 53  # whole numbers up to here are floats without rounding
 
 
-def answer(program: Program, partial: Partial) -> pa.Table:
-    """The report as a table, in the order and with the names the question asks for."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The report, or a bucket of it. `off` is the error of each tally it was finished from, see `Partial`."""
+
+    table: pa.Table
+    read: int
+    reused: int
+    off: tuple[float, ...]
+
+
+def answer(program: Program, partial: Partial) -> Answer:
+    """The report, in the order and with the names the question asks for."""
+    off = partial.off or tuple(
+        each.tallying.off(tally) for each, tally in zip(program.tallies, partial.tallies, strict=True)
+    )
+    return Answer(_table(program, partial), partial.read, partial.reused, off)
+
+
+def notes(program: Program, found: Answer) -> list[str]:
+    """What a reader should know of an answer: where it is not exact, and what it cost."""
+    said = []
+    for measure in program.question.measures:
+        off = found.off[program.tally(measure)] if measure.op in TALLYINGS else 0.0
+        if off and measure.op == "distinct":
+            said.append(f"{measure.name} is an estimate where it is large: its standard error is {off:.2%}.")
+        elif off:
+            said.append(f"{measure.name} is off by up to {off:.2%} of itself where values are many.")
+    known = f"; {found.reused:,} more were known from earlier reports" if found.reused else ""
+    return [*said, f"Read {found.read:,} rows{known}."]
+
+
+def _table(program: Program, partial: Partial) -> pa.Table:
     question = program.question
     groups = partial.groups.num_rows
     columns = {
@@ -121,15 +152,17 @@ def _quantile(tally: Tally, q: float) -> Vector:
     return Vector(FLOAT, np.where(total > 0, found, 0.0), _some(total > 0))
 
 
-def join(program: Program, tables: Sequence[pa.Table]) -> pa.Table:
+def join(program: Program, answers: Sequence[Answer]) -> Answer:
     """One answer of those of all buckets, each in order and the buckets in the order of their keys."""
     question = program.question
-    tables = [table for table in tables if table.num_rows] or list(tables[:1])
+    tables = [each.table for each in answers if each.table.num_rows] or [answers[0].table]
     whole = pa.concat_tables(_alike(tables))
     if question.order_by:
         columns = {name: from_arrow(whole[name], _kind(whole[name].type)) for name in whole.column_names}
         whole = whole.take(pa.array(_order(columns, question)))
-    return whole.slice(0, question.limit)
+    off = tuple(max(each) for each in zip(*(each.off for each in answers), strict=True))
+    read, reused = sum(each.read for each in answers), sum(each.reused for each in answers)
+    return Answer(whole.slice(0, question.limit), read, reused, off)
 
 
 def _alike(tables: Sequence[pa.Table]) -> list[pa.Table]:

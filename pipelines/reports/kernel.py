@@ -8,7 +8,7 @@ parts, so any cut and any tree give the same answer (floats up to rounding). Not
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +23,14 @@ from pipelines.reports.vector import INTEGER, Array, Kind, Vector, from_arrow, f
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """The answer to a part of the rows, small and picklable."""
+    """The answer to a part of the rows, small and picklable. Of its rows so many were `read` for this answer,
+    so many `reused` from an earlier one. `off`: the error of each tally that was settled before."""
 
     groups: pa.Table
     tallies: tuple[Tally, ...]
+    read: int = 0
+    reused: int = 0
+    off: tuple[float, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -35,7 +39,8 @@ class Partial:
 
     def take(self, rows: Array) -> Partial:
         """The partial of some groups, by position."""
-        return Partial(self.groups.take(pa.array(rows)), tuple(tally.take(rows) for tally in self.tallies))
+        tallies = tuple(tally.take(rows) for tally in self.tallies)
+        return Partial(self.groups.take(pa.array(rows)), tallies)
 
 
 class Batch:
@@ -114,9 +119,15 @@ def summarise(program: Program, batch: Batch) -> Partial:
 
 def merge(program: Program, partials: Sequence[Partial]) -> Partial:
     """One partial of several, in the order of their rows."""
+    read, reused = sum(each.read for each in partials), sum(each.reused for each in partials)
+    off = tuple(max(each) for each in zip(*(each.off for each in partials if each.off), strict=True))
     some = [each for each in partials if each.groups.num_rows] or list(partials[:1])
-    if len(some) == 1:
-        return some[0]
+    whole = regroup(program, some) if len(some) > 1 else some[0]
+    return replace(whole, read=read, reused=reused, off=off)
+
+
+def regroup(program: Program, some: Sequence[Partial]) -> Partial:
+    """One partial in which no two rows have the same keys."""
     keys = [_gather(some, f"k{index}", kind) for index, kind in enumerate(program.key_kinds)]
     groups = grouping.group(keys, sum(each.groups.num_rows for each in some))
     sample = groups.sample()

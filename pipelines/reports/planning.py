@@ -22,7 +22,8 @@ from pipelines.store import Store
 
 _SECONDS = 0.5  # of work a part takes: neither scheduling it nor waiting for it must be felt
 _FEWEST, _MOST = 8, 2_000  # parts: progress must move and workers share, the scheduler must not drown
-_LARGEST = 1 << 22  # rows of a part
+_SMALLEST, _LARGEST = 1 << 16, 1 << 22  # rows of a part
+STRETCH = 4  # row groups
 _LOG_ROUNDING = timedelta(milliseconds=1)  # table logs keep times in milliseconds
 
 Bounds = Mapping[str, tuple[Any, Any, int | None]]
@@ -30,11 +31,19 @@ Bounds = Mapping[str, tuple[Any, Any, int | None]]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One row group to read."""
+    """A stretch of a fragment: some row groups that are read, or found to be kept, together.
+
+    `whole`: all row groups there are between the ends of the stretch, and all of their rows count.
+    """
 
     path: str
-    index: int
+    row_groups: tuple[int, ...]
     rows: int
+    whole: bool
+
+    @property
+    def run(self) -> Json:
+        return {"path": self.path, "row_groups": list(self.row_groups), "whole": self.whole}
 
 
 def undecided(
@@ -65,18 +74,20 @@ def wanted(question: Question, fragments: Iterable[Fragment]) -> list[Fragment]:
 
 
 def pieces(store: Store, question: Question, fragments: Iterable[Fragment]) -> list[Piece]:
-    """The row groups to read, in dataset order."""
+    """The stretches to read, in dataset order. Where one ends does not depend on the question."""
     kinds = _kinds(question)
     names = list(dict.fromkeys(condition.column for condition in question.where))
     found = []
     for fragment in wanted(question, fragments):
         rows = row_group_rows(store, fragment.path)
         stats = row_group_stats(store, fragment.path, names) if names else [{}] * len(rows)
-        found += [
-            Piece(fragment.path, index, count)
-            for index, (count, bounds) in enumerate(zip(rows, stats, strict=True))
-            if count and undecided(question, kinds, bounds, count) is not None
-        ]
+        left = [undecided(question, kinds, *each) for each in zip(stats, rows, strict=True)]
+        for start in range(0, len(rows), STRETCH):
+            span = range(start, min(start + STRETCH, len(rows)))
+            chosen = tuple(index for index in span if rows[index] and left[index] is not None)
+            whole = len(chosen) == len(span) and not any(left[index] for index in chosen)
+            if chosen:
+                found.append(Piece(fragment.path, chosen, sum(rows[index] for index in chosen), whole))
     return found
 
 
@@ -84,7 +95,7 @@ def cut(found: Sequence[Piece], seconds_a_row: float = 0.0) -> tuple[Part, ...]:
     """Pieces as parts; there is always one, so that an empty report has somebody to say so."""
     total = sum(piece.rows for piece in found)
     wanted = min(max(round(total * seconds_a_row / _SECONDS), _FEWEST), _MOST)
-    target = max(min(-(-total // wanted), _LARGEST), -(-total // _MOST), 1)
+    target = max(min(-(-total // wanted), _LARGEST), -(-total // _MOST), _SMALLEST)
     parts: list[Part] = []
     run: list[Piece] = []
     weight = 0
@@ -100,13 +111,7 @@ def cut(found: Sequence[Piece], seconds_a_row: float = 0.0) -> tuple[Part, ...]:
 
 
 def _part(run: Sequence[Piece]) -> Part:
-    """The payload names each file once: {"runs": [{"path", "row_groups"}]}."""
-    runs: list[Json] = []
-    for piece in run:
-        if not runs or runs[-1]["path"] != piece.path:
-            runs.append({"path": piece.path, "row_groups": []})
-        runs[-1]["row_groups"].append(piece.index)
-    return Part({"runs": runs}, sum(piece.rows for piece in run))
+    return Part({"runs": [piece.run for piece in run]}, sum(piece.rows for piece in run))
 
 
 def _kinds(question: Question) -> dict[str, Kind]:

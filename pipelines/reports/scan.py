@@ -6,8 +6,9 @@ fall in one bucket. Text comes as dictionary codes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from pipelines.reports.kernel import Batch, Partial, empty, merge, summarise
 from pipelines.reports.planning import Bounds, undecided
 from pipelines.reports.program import Program
 from pipelines.reports.question import Condition
+from pipelines.reports.reuse import Shelf
 from pipelines.store import Store
 
 _MERGE_AT = 1 << 20  # groups and tallied values kept before they are put together
@@ -36,25 +38,45 @@ class _Read:
 
 
 def scan(
-    program: Program, store: Store, payload: Json, progress: Callable[[int], None], batch: int = 1
+    program: Program,
+    store: Store,
+    payload: Json,
+    progress: Callable[[int], None],
+    batch: int = 1,
+    shelf: Shelf | None = None,
 ) -> Partial:
     """The partial of a part. `progress` gets the rows done so far after each batch, and may raise.
 
     `batch` row groups are taken at once: one stays in a core's cache, several are better where rows do not
-    become much fewer by grouping them.
+    become much fewer by grouping them. What is on the shelf is not read.
     """
     partials: list[Partial] = []
-    done = kept = 0
+    done = 0
     for run in payload["runs"]:
-        for rows, partial in _partials(program, store, run, batch):
-            partials.append(partial)
-            kept += partial.entries
-            if kept > _MERGE_AT:
-                partials = [merge(program, partials)]
-                kept = 0
-            done += rows
-            progress(done)
+        partial = shelf.find(run) if shelf else None
+        if partial is None:
+            started = time.thread_time()
+            partial = _stretch(program, store, run, batch, lambda rows: progress(done + rows))  # noqa: B023
+            if shelf:
+                shelf.keep(run, partial, time.thread_time() - started)
+        partials.append(partial)
+        done += sum(row_group_rows(store, run["path"])[index] for index in run["row_groups"])
+        progress(done)
+        if sum(each.entries for each in partials) > _MERGE_AT:
+            partials = [merge(program, partials)]
     return merge(program, partials) if partials else empty(program)
+
+
+def _stretch(
+    program: Program, store: Store, run: Json, batch: int, progress: Callable[[int], None]
+) -> Partial:
+    """The partial of one run of row groups."""
+    partials, done = [], 0
+    for rows, partial in _partials(program, store, run, batch):
+        partials.append(partial)
+        done += rows
+        progress(done)
+    return replace(merge(program, partials), read=done)
 
 
 def _partials(program: Program, store: Store, run: Json, batch: int) -> Iterator[tuple[int, Partial]]:

@@ -9,6 +9,7 @@ Both depend on nothing but keys, values and cuts, so equal ones of all parts mee
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -55,7 +56,9 @@ def by_keys(program: Program, partial: Partial, at: Sequence[Cut]) -> list[Parti
     bucket = np.searchsorted(marks, places, side="right")
     order = np.argsort(bucket, kind="stable")
     ends = np.searchsorted(bucket[order], np.arange(len(at) + 2))
-    return [partial.take(order[low:high]) for low, high in pairwise(ends)]
+    pieces = [partial.take(order[low:high]) for low, high in pairwise(ends)]
+    pieces[0] = replace(pieces[0], read=partial.read, reused=partial.reused)
+    return pieces
 
 
 def by_values(program: Program, partial: Partial, buckets: int) -> list[Partial]:
@@ -66,10 +69,9 @@ def by_values(program: Program, partial: Partial, buckets: int) -> list[Partial]
         owner = tallies.hashed(tally.values) % buckets if spread else np.zeros(len(tally.values), np.int64)
         pieces.append(tally.split(owner, buckets))
     rest = _identity(program, partial)
-    return [
-        Partial(rest if bucket else partial.groups, tuple(piece[bucket] for piece in pieces))
-        for bucket in range(buckets)
-    ]
+    found = [Partial(rest, tuple(piece[bucket] for piece in pieces)) for bucket in range(buckets)]
+    found[0] = replace(found[0], groups=partial.groups, read=partial.read, reused=partial.reused)
+    return found
 
 
 def settle(program: Program, partial: Partial) -> Partial:
@@ -80,7 +82,10 @@ def settle(program: Program, partial: Partial) -> Partial:
             table = table.append_column(f"d{index}", pa.array(tallies.estimates(tally)))
             tally = tally.keep(np.zeros(len(tally.values), bool))
         kept.append(tally)
-    return Partial(table, tuple(kept))
+    off = tuple(
+        each.tallying.off(tally) for each, tally in zip(program.tallies, partial.tallies, strict=True)
+    )
+    return Partial(table, tuple(kept), partial.read, partial.reused, off)
 
 
 def _identity(program: Program, partial: Partial) -> pa.Table:

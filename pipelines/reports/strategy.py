@@ -15,7 +15,7 @@ from typing import Any
 
 from pipelines.plan import Json
 from pipelines.reports import kernel, split
-from pipelines.reports.planning import Piece
+from pipelines.reports.planning import STRETCH, Piece
 from pipelines.reports.program import Program
 from pipelines.reports.scan import scan
 from pipelines.reports.split import Cut
@@ -26,19 +26,24 @@ SAMPLES = 3  # row groups looked at, spread evenly
 MANY = 400_000  # groups, or tallied values, of all parts' partials together: from here on they are split
 _BUCKET = 250_000  # of them for one bucket
 _BUCKETS = (4, 64)  # at least (workers share them), at most
-_BATCH = 8  # row groups at once where grouping hardly makes rows fewer
+_BATCH = STRETCH  # row groups at once where grouping hardly makes rows fewer
 _DENSE = 0.05  # groups and values a row, from where on that is so
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """`by` is tree, keys or values; `cuts` are those between buckets by key."""
+    """`by` is tree, keys or values; `cuts` are those between buckets by key; chosen for so many `rows`."""
 
     by: str = "tree"
     buckets: int = 0
     cuts: Sequence[Cut] = field(default_factory=tuple)
     batch: int = 1
     seconds_a_row: float = 0.0
+    rows: int = 0
+
+    def fits(self, rows: int) -> bool:
+        """Whether it will do for so many rows."""
+        return rows <= 2 * self.rows
 
     def to_json(self) -> Json:
         return asdict(self)
@@ -50,19 +55,20 @@ class Strategy:
 
 def choose(program: Program, store: Store, found: Sequence[Piece]) -> Strategy:
     """Look at some row groups, if there are so many that it pays."""
-    if len(found) <= 2 * SAMPLES:
-        return Strategy()
+    total = sum(piece.rows for piece in found)
+    if sum(len(piece.row_groups) for piece in found) <= 2 * SAMPLES:
+        return Strategy(rows=total)
     step = len(found) / SAMPLES
     chosen = [found[int(step * (n + 0.5))] for n in range(SAMPLES)]
     started = time.thread_time()
-    partials = [scan(program, store, _payload(piece), lambda rows: None) for piece in chosen]
+    partials = [scan(program, store, _first(piece), lambda rows: None) for piece in chosen]
     took = time.thread_time() - started
     merged = kernel.merge(program, partials)
-    rows = sum(piece.rows for piece in chosen)
-    more = len(found) / SAMPLES
+    rows = sum(partial.read for partial in partials)
+    more = total / rows
     seen = sum(partial.entries for partial in partials)
     batch = _BATCH if seen > _DENSE * rows else 1
-    shape: dict[str, Any] = {"batch": batch, "seconds_a_row": took / rows}
+    shape: dict[str, Any] = {"batch": batch, "seconds_a_row": took / rows, "rows": total}
     groups = _grown([partial.groups.num_rows for partial in partials], merged.groups.num_rows, more)
     entries = _grown([partial.entries for partial in partials], merged.entries, more)
     if groups >= MANY and program.key_kinds:
@@ -75,6 +81,8 @@ def choose(program: Program, store: Store, found: Sequence[Piece]) -> Strategy:
 
 def _grown(each: Sequence[int], together: int, more: float) -> float:
     """How many there will be of `more` times as many rows: those that hardly grew over the samples stay."""
+    if len(each) < 2:
+        return together * more
     power = math.log(max(together, 1) / max(sum(each) / len(each), 1)) / math.log(len(each))
     return float(together * more ** max(power, 0.0))
 
@@ -83,5 +91,5 @@ def _buckets(entries: float) -> int:
     return min(max(int(entries / _BUCKET), _BUCKETS[0]), _BUCKETS[1])
 
 
-def _payload(piece: Piece) -> Json:
-    return {"runs": [{"path": piece.path, "row_groups": [piece.index]}]}
+def _first(piece: Piece) -> Json:
+    return {"runs": [{**piece.run, "row_groups": [piece.row_groups[0]]}]}

@@ -102,9 +102,14 @@ class Tallying(Protocol):
 
     def merge(self, codes: Sequence[Array], tallies: Sequence[Tally], groups: int) -> Tally: ...
 
+    def off(self, tally: Tally) -> float:
+        """The error of what is finished from it, as a share of it, in the worst of its groups; 0 is exact."""
+
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
+    """`off` is the standard error."""
+
     def begin(self, codes: Array, value: Vector, groups: int) -> Tally:
         codes, value = _present(codes, value)
         return self._reduced(codes, _keys(value), np.zeros(groups, np.int64))
@@ -116,6 +121,9 @@ class Distinct:
         loss[loss == _NEVER] = 0
         entries = [numbers[each.codes] for numbers, each in zip(codes, tallies, strict=True)]
         return self._reduced(np.concatenate(entries), np.concatenate([each.values for each in tallies]), loss)
+
+    def off(self, tally: Tally) -> float:
+        return float(DISTINCT_BOUND**-0.5) if tally.loss.any() else 0.0
 
     def _reduced(self, codes: Array, values: Array, loss: Array) -> Tally:
         found, values, _ = tally(codes, values)
@@ -136,6 +144,8 @@ class Distinct:
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
+    """`off` is never exceeded."""
+
     def begin(self, codes: Array, value: Vector, groups: int) -> Tally:
         codes, value = _present(codes, value)
         keys = sortable(canonical(floats(value)))
@@ -149,6 +159,10 @@ class Quantile:
         values = np.concatenate([each.values for each in tallies])
         counts = np.concatenate([each.counts for each in tallies if each.counts is not None])
         return self._reduced(found, _cut(values, loss[found]) if loss.any() else values, counts, loss)
+
+    def off(self, tally: Tally) -> float:
+        most = int(tally.loss.max(initial=0))
+        return float(2.0 ** (most - 1 - _DIGITS)) if most else 0.0
 
     def _reduced(self, codes: Array, values: Array, counts: Array | None, loss: Array) -> Tally:
         found, values, weights = tally(codes, values, counts)
@@ -172,11 +186,6 @@ def middles(values: Array, loss: Array) -> Array:
     """The floats of a quantile's entries: of what was cut the middle of all that it may have been."""
     half = np.where((loss > 0) & _ordinary(values), 1 << np.maximum(loss - 1, 0), 0)
     return sortable((values | half).view(np.float64)).view(np.float64)
-
-
-def share_off(loss: Array) -> Array:
-    """How far a quantile's value may be off, as a share of it."""
-    return np.where(loss > 0, 2.0 ** (loss - 1 - _DIGITS), 0.0)
 
 
 def hashed(values: Array) -> Array:
