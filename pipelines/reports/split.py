@@ -23,7 +23,7 @@ from pipelines.reports.program import Program
 from pipelines.reports.tallies import Distinct
 from pipelines.reports.vector import FLOAT, INTEGER, Array, Kind, Vector, canonical, from_arrow
 
-Cut = list[Any]  # a value for each of the first keys: a whole number, a text or null
+Cut = list[Any]  # a value for each of the first keys, for all cuts as many: a whole number, a text or null
 _SAMPLE = 5_000  # groups looked at for the cuts
 _KEYS = 6  # what is compared at most: their places fit one number
 
@@ -47,7 +47,7 @@ def by_keys(program: Program, partial: Partial, at: Sequence[Cut]) -> list[Parti
     """One partial a bucket; a group equal to a cut is in the bucket above it."""
     groups = partial.groups.num_rows
     places, marks = np.zeros(groups, np.int64), np.zeros(len(at), np.int64)
-    for index, vector in enumerate(_keys(program, partial)):
+    for index, vector in enumerate(_keys(program, partial)[: len(at[0]) if at else 0]):
         known = sorted({cut[index] for cut in at if cut[index] is not None})
         size = 2 * len(known) + 2
         places = places * size + _places(vector, known)

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pipelines.datasets import row_group_stats
 from pipelines.plan import Json
-from pipelines.reports import kernel, split
+from pipelines.reports import grains, kernel, split
 from pipelines.reports.planning import STRETCH, Piece
 from pipelines.reports.program import Program
 from pipelines.reports.scan import scan
@@ -75,8 +76,26 @@ def choose(program: Program, store: Store, found: Sequence[Piece]) -> Strategy:
         at = split.cuts(program, merged, _buckets(entries))
         return Strategy("keys", len(at) + 1, at, **shape)
     if any(isinstance(each.tallying, Distinct) for each in program.tallies) and entries >= MANY:
+        times = _times(program, store, found, _buckets(entries))
+        if len(times) >= _BUCKETS[0]:
+            return Strategy("keys", len(times) + 1, times, **shape)
         return Strategy("values", _buckets(entries), **shape)
     return Strategy(**shape)
+
+
+def _times(program: Program, store: Store, found: Sequence[Piece], buckets: int) -> list[Cut]:
+    """Cuts between times of the first key, if it is one: rows lie in the order of time, so that most parts
+    have no more than a few of the buckets."""
+    key = program.question.keys[0] if program.question.keys else None
+    if key is None or key.grain is None:
+        return []
+    starts = set()
+    for piece in (found[n * len(found) // buckets] for n in range(1, buckets)):
+        low = row_group_stats(store, piece.path, [key.column])[piece.row_groups[0]][key.column][0]
+        bucket = grains.single(key.grain, program.kinds[key.column], low, low)
+        if bucket is not None:
+            starts.add(bucket)
+    return [[start] for start in sorted(starts)]
 
 
 def _grown(each: Sequence[int], together: int, more: float) -> float:
