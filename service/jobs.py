@@ -21,8 +21,8 @@ from pipelines.store import Store
 from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
 from service.eta import Estimate, estimate
 from service.model import Event, Job, JobState, NewJob, Priority, new_id
-from service.submission import Upload, allowed_file, checked_key, digest, priority_of
-from service.tracker import Page, Tracker, utcnow
+from service.submission import Upload, allowed_file, checked_key, digest, faults_of, priority_of
+from service.tracker import Page, Tracker
 
 if TYPE_CHECKING:
     from pipelines.datasets import Catalog, Dataset
@@ -48,13 +48,13 @@ class Jobs:
         store: Store,
         *,
         input_folders: Sequence[Path] = (),
-        clock: Callable[[], datetime] = utcnow,
+        clock: Callable[[], datetime] | None = None,
         pipelines: Mapping[str, Pipeline] | None = None,
     ) -> None:
         self._tracker = tracker
         self._store = store
         self._folders = tuple(input_folders)
-        self._clock = clock
+        self._clock = clock or tracker.clock
         self._given = pipelines
 
     # --- submit
@@ -151,6 +151,12 @@ class Jobs:
         # the jobs ahead are taken to be like the earlier ones, worked off one after another
         ahead = self._tracker.ahead(job.id) * median(run.seconds for run in history) if waits else 0.0
         return estimate(job, self._clock(), history, ahead)
+
+    def heartbeat_age(self, job: Job) -> float | None:
+        """Seconds since whoever runs the job said that it is alive; None when nobody does."""
+        if job.heartbeat is None or job.ended:
+            return None
+        return max(0.0, (self._clock() - job.heartbeat).total_seconds())
 
     def queue(self, job: Job) -> QueuePlace | None:
         """The place of a waiting job; None once it runs or has ended."""
@@ -253,7 +259,7 @@ class Jobs:
     def _faults_beside_source(self, payload: Json) -> Sequence[Fault]:
         """What else is wrong with an import whose file was refused: all faults are told at once."""
         nothing = {"source": {"file": ""}, "name": "", "bytes": 0, "sha256": None}
-        found = _faults_of(lambda: self._parse("import", {**payload, **nothing}))
+        found = faults_of(lambda: self._parse("import", {**payload, **nothing}))
         return [fault for fault in found if not fault.pointer.startswith("/source")]
 
     def _submit(
@@ -266,11 +272,11 @@ class Jobs:
         parse: Callable[[], Request],
         parameters: Json | None = None,
     ) -> tuple[Job, bool]:
-        faults = _faults_of(lambda: priority_of(priority))
+        faults = faults_of(lambda: priority_of(priority))
         if key is not None:
-            faults += _faults_of(lambda: checked_key(key))
+            faults += faults_of(lambda: checked_key(key))
         if faults:
-            raise InvalidRequest(faults + _faults_of(parse))
+            raise InvalidRequest(faults + faults_of(parse))
         hashed = None if key is None else digest(body)
         if key is not None and hashed is not None:
             # before parsing: a repeated import must not fail because its own dataset is there by now
@@ -296,11 +302,3 @@ class Jobs:
 
     def _drop(self, source: Any) -> None:
         self._store.delete(source.key.removesuffix("/data"))
-
-
-def _faults_of(check: Callable[[], object]) -> list[Fault]:
-    try:
-        check()
-    except InvalidRequest as error:
-        return list(error.faults)
-    return []

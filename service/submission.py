@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,15 @@ def checked_key(key: str) -> str:
         )
         raise InvalidRequest([Fault("", problem)])
     return key
+
+
+def faults_of(check: Callable[[], object]) -> list[Fault]:
+    """What a check refuses; nothing when it passes."""
+    try:
+        check()
+    except InvalidRequest as error:
+        return list(error.faults)
+    return []
 
 
 def digest(body: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from service.compute import LocalCompute
 
@@ -24,3 +25,8 @@ def own_compute(tmp_path: Path) -> Iterator[LocalCompute]:
     """Two workers of a test's own, to be killed at will."""
     with LocalCompute(2, tmp_path / "home", python_path=[ROOT]) as started:
         yield started
+
+
+# the machine may be busy: how long an example takes proves nothing
+settings.register_profile("haulier", deadline=None)
+settings.load_profile("haulier")

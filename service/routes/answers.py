@@ -64,7 +64,7 @@ def observed(job_id: str, kind: str | None, wait: int | None, view: Callable[[Jo
 
 def job_view(job: Job) -> Json:
     jobs = site().jobs
-    return job_document(job, jobs.estimate(job), jobs.queue(job))
+    return job_document(job, jobs.estimate(job), jobs.queue(job), jobs.heartbeat_age(job))
 
 
 def status_view(job: Job) -> Json:

@@ -6,7 +6,7 @@ Names on the wire are camelCase. The models hold what contract sections 2 to 4 n
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -212,9 +212,10 @@ def results_document(job: Job) -> Json:
     return Results(outputs={job.kind: output}).to_json()
 
 
-def job_document(job: Job, estimate: Estimate | None, queue: QueuePlace | None) -> Json:
+def job_document(
+    job: Job, estimate: Estimate | None, queue: QueuePlace | None, heartbeat_age: float | None
+) -> Json:
     progress, artifact = job.progress, job.artifact
-    beat = None if job.heartbeat is None or job.ended else (datetime.now(UTC) - job.heartbeat).total_seconds()
     result = artifact and Result(
         href=download_path(job),
         media_type=artifact.media_type,
@@ -242,7 +243,7 @@ def job_document(job: Job, estimate: Estimate | None, queue: QueuePlace | None) 
         queue=queue and Queue(position=queue.position, reason=queue.reason),
         health=Liveness(
             last_progress_at=job.last_progress,
-            heartbeat_age_seconds=None if beat is None else max(0.0, round(beat, 1)),
+            heartbeat_age_seconds=None if heartbeat_age is None else round(heartbeat_age, 1),
         ),
         attempt=job.attempt,
         priority=job.priority.value,

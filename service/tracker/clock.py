@@ -1,4 +1,4 @@
-"""The two clocks of a SQLite tracker: the wall's for what people read, a steady one for leases."""
+"""The clock of a SQLite tracker: the wall's time at the start, and steady from then on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-class SteadyClock:
-    """Starts at the wall's time and then counts seconds: who sets the wall clock ends no lease."""
+def _seconds_since_boot() -> float:
+    boot: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
-    def __init__(self, wall: Clock = utcnow, elapsed: Callable[[], float] = time.monotonic) -> None:
+
+class SteadyClock:
+    """Starts at the wall's time and then counts seconds, those a machine sleeps too where the system can:
+    who sets the wall clock ends no lease."""
+
+    def __init__(self, wall: Clock = utcnow, elapsed: Callable[[], float] | None = None) -> None:
+        elapsed = elapsed or _seconds_since_boot
         self._elapsed = elapsed
         self._wall_then, self._then = wall(), elapsed()
 

@@ -16,7 +16,7 @@ from sqlalchemy import CTE, Connection, Select, case, func, select
 from service.model import JobState
 from service.tracker.acceptance import waiting_behind
 from service.tracker.records import RANKS
-from service.tracker.tables import WAITING, job
+from service.tracker.tables import LEADING, WAITING, job
 
 _PRIORITIES = tuple(sorted(RANKS.values()))
 _SPARE = 3  # candidates looked at per job wanted, so that rows another leaser has locked leave us some
@@ -98,7 +98,9 @@ def next_in_turn(connection: Connection, limit: int, without: Collection[int] = 
     return (
         connection.execute(
             select(job.c.sequence)
-            .where(job.c.sequence.in_(order.keys() - set(without)), WAITING)
+            # coalesce hides the state from SQLite, which would search all that wait for these few
+            .where(job.c.sequence.in_(order.keys() - set(without)), LEADING)
+            .where(func.coalesce(job.c.state, "") == JobState.ACCEPTED.value)
             .order_by(case(order, value=job.c.sequence))
             .limit(limit)
             .with_for_update(skip_locked=True)

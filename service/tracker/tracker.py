@@ -32,10 +32,14 @@ T = TypeVar("T")
 
 
 class Tracker:
-    """Thread-safe. `accepted` is set when there is something for this process's dispatcher to see."""
+    """Thread-safe. `accepted` is set when there is something for this process's dispatcher to see.
 
-    def __init__(self, database: Database) -> None:
+    `clock` tells the time that the rows are written by, for whoever compares with it.
+    """
+
+    def __init__(self, database: Database, clock: Clock = utcnow) -> None:
         self.database = database
+        self.clock = clock
         self.accepted = threading.Event()
         self._watched: dict[str, list[threading.Event]] = {}
         self._watch_lock = threading.Lock()
@@ -44,9 +48,12 @@ class Tracker:
     def open(cls, url: str, *, clock: Clock | None = None, lease_clock: Clock | None = None) -> Tracker:
         """Connect to `sqlite:///...` or `postgresql://...`; an empty database gets its tables.
 
-        The clocks are SQLite's, for tests; a `clock` alone is that of the leases, too.
+        The clocks are SQLite's, for tests; a `clock` alone is that of the leases, too. Without one all times
+        are steady: who sets the wall clock makes no job older, and ends no lease.
         """
-        return cls(_open_database(url, clock or utcnow, lease_clock or clock or SteadyClock()))
+        steady = SteadyClock()
+        database = _open_database(url, clock or steady, lease_clock or clock or steady)
+        return cls(database, clock or (steady if isinstance(database, SqliteDatabase) else utcnow))
 
     @staticmethod
     def migrate(url: str) -> None:

@@ -159,3 +159,28 @@ def test_the_queue_of_an_owner_is_not_sorted_to_find_its_first(full: Tracker) ->
         return [step for step in plans if "Sort" in step]
 
     assert full.database.read(sorts) == []
+
+
+def test_no_statement_of_sqlite_works_through_a_queue(sqlite_url: str) -> None:
+    """A search in an index may read all that waits, and look harmless: SQLite's own steps are counted."""
+    tracker = Tracker.open(sqlite_url)
+    fill(tracker, FINISHED, "successful", "done")
+    fill(tracker, WAITING, "accepted", "wait")
+    steps: list[int] = []
+    costs: list[tuple[int, str]] = []
+
+    def begin(connection: Connection, _cursor: Any, *_: Any) -> None:
+        steps.clear()
+        driver: Any = connection.connection.driver_connection
+        driver.set_progress_handler(lambda: steps.append(100), 100)
+
+    def end(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        costs.append((sum(steps), statement))
+
+    for engine in engines(tracker):
+        event.listen(engine, "before_cursor_execute", begin)
+        event.listen(engine, "after_cursor_execute", end)
+    everything_often(tracker)
+    tracker.close()
+    assert len(costs) > 60
+    assert [each for each in costs if each[0] > 3 * WAITING and "sum(job.kept)" not in each[1]] == []

@@ -30,8 +30,12 @@ def check(
     harmed: Collection[int] = (),
     reference: Callable[[Row], bytes | None] = lambda row: None,
     damaged: Collection[str] = (),
+    digests: Mapping[str, str] | None = None,
 ) -> Verdict:
-    """`harmed` are processes that faults touched: their parts may run again. `damaged` ones lost files."""
+    """`harmed` are processes that faults touched: their parts may run again. `damaged` ones lost files.
+
+    `digests` are the sha256 of what lies on the disk, by path, where somebody looked.
+    """
     verdict, table = Verdict(), {row["id"]: row for row in rows}
     _submissions(verdict, calls, table)
     _polls(verdict, calls)
@@ -40,7 +44,7 @@ def check(
     executions_of(verdict, executions, table, history, harmed)
     _cancels(verdict, calls, executions, history)
     _bytes(verdict, calls, table, reference, damaged)
-    files_of(verdict, table, files, damaged)
+    files_of(verdict, table, files, damaged, digests or {})
     return verdict
 
 

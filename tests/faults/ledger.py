@@ -104,13 +104,22 @@ def executions_of(
 
 
 def files_of(
-    verdict: Verdict, table: Mapping[str, Row], files: Collection[str], damaged: Collection[str]
+    verdict: Verdict,
+    table: Mapping[str, Row],
+    files: Collection[str],
+    damaged: Collection[str],
+    digests: Mapping[str, str],
 ) -> None:
-    named = {row["artifact"]["path"] for row in table.values() if row["artifact"] and not row.get("removed")}
-    for path in sorted(named - set(files)):
-        if not any(damage in path for damage in damaged):
+    artifacts = [row["artifact"] for row in table.values() if row["artifact"] and not row.get("removed")]
+    named = {artifact["path"]: artifact["sha256"] for artifact in artifacts}
+    for path in sorted(named):
+        if any(damage in path for damage in damaged):
+            continue
+        if path not in files:
             verdict.broken("I13", f"{path} is named by a job and is not there")
+        elif digests.get(path, named[path]) != named[path]:
+            verdict.broken("I6", f"{path} has other bytes than its job says")
     sources = {str((row["spec"].get("source") or {}).get("store")) for row in table.values()}
-    for path in sorted(set(files) - named - sources):
-        if path.startswith(("results/", "scratch/", "uploads/")) or path.endswith(".part"):
+    for path in sorted(set(files) - set(named) - sources):
+        if path.startswith(("results/", "scratch/", "uploads/", "datasets/")) or path.endswith(".part"):
             verdict.broken("I13", f"{path} is needed by nobody")

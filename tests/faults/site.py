@@ -5,6 +5,8 @@ Two kinds: `embedded.Embedded` and `scaled.Scaled`.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -106,6 +108,15 @@ class Site:
             found |= {str((Path(folder) / name).relative_to(root)) for name in names}
         return {path for path in found if not path.startswith("datasets/")} | self._loose(found)
 
+    def digests(self, files: set[str]) -> dict[str, str]:
+        """sha256 of the results that lie on the disk."""
+        found = {}
+        for path in files:
+            with contextlib.suppress(FileNotFoundError):  # swept just now
+                if path.startswith("results/"):
+                    found[path] = hashlib.sha256((self.store / path).read_bytes()).hexdigest()
+        return found
+
     def _loose(self, found: set[str]) -> set[str]:
         """Parquet files of datasets that no version names."""
         from pipelines.datasets import Catalog
@@ -145,17 +156,18 @@ class Site:
             time.sleep(0.25)
 
     def _check(self) -> Verdict:
-        executions = self.executions()
+        executions, files = self.executions(), self.files()
         dead = {line["pid"] for line in executions if not psutil.pid_exists(line["pid"])}
         return check(
             self.history.calls(),
             self.rows(),
             self.events(),
             executions,
-            self.files(),
+            files,
             harmed=self.harmed | dead,
             reference=self.reference,
             damaged=self.damaged,
+            digests=self.digests(files),
         )
 
     def restore(self) -> None:

@@ -181,6 +181,14 @@ def wrong_result(story: Story) -> None:
     story.more["reference"] = lambda row: b"another result"
 
 
+def torn_on_the_disk(story: Story) -> None:
+    story.more["digests"] = {PATH: hashlib.sha256(b"half").hexdigest()}
+
+
+def loose_fragment(story: Story) -> None:
+    story.files |= {"datasets/x/a-1-0.parquet"}
+
+
 def gone_too_early(story: Story) -> None:
     story.calls[4] = call("download", 10, 410, {}, job="a")
 
@@ -231,6 +239,8 @@ def too_many_strikes(story: Story) -> None:
         (wrong_result, ["I6"]),
         (gone_too_early, ["I6"]),
         (file_missing, ["I13"]),
+        (torn_on_the_disk, ["I6"]),
+        (loose_fragment, ["I13"]),
         (file_left, ["I13"]),
         (half_a_file_left, ["I13"]),
         (canceled_and_run, ["I5", "I8"]),

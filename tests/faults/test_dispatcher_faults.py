@@ -152,7 +152,10 @@ def test_a_crash_at_each_point_of_the_way(scaled: Scaled) -> None:
     assert all(row["state"] == "successful" and row["strikes"] == 0 for row in rows if _of_crash(row))
 
 
-@pytest.mark.parametrize("point", ["leased", "first-progress", "before-succeed"])
+_ALSO = [pytest.param(point, marks=[pytest.mark.slow, pytest.mark.faults]) for point in AT_DISPATCHER[:-1]]
+
+
+@pytest.mark.parametrize("point", [*_ALSO, AT_DISPATCHER[-1]])
 def test_an_embedded_service_crashes_and_starts_again(embedded: Embedded, point: str) -> None:
     """Row 12, SQLite."""
     embedded.terminate()

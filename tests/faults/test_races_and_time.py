@@ -69,7 +69,7 @@ def test_what_is_canceled_in_the_queue_never_starts(either: Site) -> None:
     """Rows 37 and I8: twenty jobs behind a long one, canceled while they wait: no part of them ever runs."""
     blockers = [
         either.client.submit(toy.body(tag=f"blocker{n}", parts=8, seconds=0.4), priority="interactive")
-        for n in range(40)
+        for n in range(90)
     ]
     jobs = [either.client.submit(toy.body(tag=f"never{n}"), priority="batch") for n in range(20)]
     with ThreadPoolExecutor(8) as threads:
