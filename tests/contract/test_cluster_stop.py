@@ -86,7 +86,7 @@ def test_a_part_that_hangs_in_c_is_ended_with_its_process(
     started = time.monotonic()
     cluster.cancel(key)
     assert time.monotonic() - started < 1, "the dispatcher's thread does not wait"
-    until(lambda: len(processes(own_compute) & before) == 1, 10)
+    until(lambda: len(processes(own_compute) & before) == 1, 4)
     assert isinstance(end(cluster, start(cluster, parts=1), 10), Finished)  # the other worker is free anyway
     until(lambda: workers(cluster) == 2, 30)
     both = [start(cluster, parts=1, seconds=5) for _ in range(2)]
@@ -149,7 +149,7 @@ def test_a_plan_that_hangs_is_ended_too(
     time.sleep(1)
     before = processes(own_compute)
     cluster.cancel(key)
-    until(lambda: len(processes(own_compute) & before) == 1, 10)
+    until(lambda: len(processes(own_compute) & before) == 1, 4)
 
 
 # --- who is to blame for a death
