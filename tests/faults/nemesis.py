@@ -24,7 +24,7 @@ class Nemesis:
     """Every fault comes once, in random order, before any comes again. `counts` is by "what: how"."""
 
     def __init__(self, site: Site, seed: int, pause: tuple[float, float] = (3.0, 6.5)) -> None:
-        self.site, self.counts, self.moments = site, Counter[str](), list[tuple[float, str]]()
+        self.site, self.counts = site, Counter[str]()
         self._dice, self._pause, self._stop = random.Random(seed), pause, threading.Event()
         self._faults = _of_embedded(self) if isinstance(site, Embedded) else _of_scaled(self)
         self._thread = threading.Thread(target=self._run, name="nemesis")
@@ -58,7 +58,6 @@ class Nemesis:
             while not self._stop.wait(self._dice.uniform(*self._pause)):
                 names = names or self._dice.sample(sorted(self._faults), len(self._faults))
                 name = names.pop()
-                self.moments.append((time.monotonic(), name))
                 with contextlib.suppress(psutil.NoSuchProcess, StopIteration):
                     self._faults[name]()
                     self.counts[name] += 1

@@ -126,7 +126,11 @@ class Site:
         for name in catalog.names():
             for version in catalog.versions(name):
                 named |= {each.path for each in catalog.fragments(name, version["version"])}
-        return {path for path in found if path.startswith("datasets/") and path.endswith(".parquet")} - named
+        return {
+            path
+            for path in found
+            if path.startswith("datasets/") and path.endswith(".parquet") and "/_delta_log/" not in path
+        } - named
 
     def workers(self) -> list[psutil.Process]:
         """The processes that compute: children of a nanny."""
