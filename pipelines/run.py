@@ -6,6 +6,7 @@ so a worker that lacks this package raises an ordinary ModuleNotFoundError inste
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from pipelines.plan import Json
 from pipelines.store import Store, open_store
 
 TOPIC = "haulier"
+BEGUN_TOPIC = "haulier-begun"
+_HEARD_WITHIN = 5.0  # seconds a scheduler may take to hear that a task begins
 _REPORT_EVERY = 0.25  # seconds between two progress events of one task
 
 
@@ -76,6 +79,7 @@ def load(entry: str) -> Callable[..., Any]:
 
 def run(entry: str, job: Json, spec: Json, argument: Any) -> Any:
     """Perform an entry on a Dask worker. `job` has job_id, epoch, store_url, part, perhaps keep."""
+    _say_begun()
     return perform(entry, Context(**job, send=_send, canceled=_canceled()), spec, argument)
 
 
@@ -92,6 +96,28 @@ def _send(event: Json) -> None:
     from distributed import get_worker
 
     get_worker().log_event(TOPIC, event)
+
+
+def _say_begun() -> None:
+    """Tell the scheduler which task this worker begins, and wait until it has heard it.
+
+    If the worker dies now, this is what it died under; heartbeats are too seldom to tell. Costs some
+    milliseconds a task.
+    """
+    from dask.context import thread_state
+    from distributed import get_worker
+    from distributed.utils import sync
+
+    worker = get_worker()
+    message = {"worker": worker.address, "task": str(thread_state.key)}
+    with contextlib.suppress(OSError, TimeoutError):  # the scheduler is going: nobody will ask
+        sync(
+            worker.loop,
+            worker.scheduler.log_event,
+            callback_timeout=_HEARD_WITHIN,
+            topic=BEGUN_TOPIC,
+            msg=message,
+        )
 
 
 def _canceled() -> Callable[[], bool]:

@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any
 
 from pipelines.plan import Json, Plan
-from pipelines.run import TOPIC
+from pipelines.run import BEGUN_TOPIC, TOPIC
 from service.cluster import graph
 from service.cluster.connection import Connection, disconnected, infrastructure, quiet
-from service.cluster.deaths import MEMORY_TOPIC, Deaths, suspects
+from service.cluster.deaths import MEMORY_TOPIC, Deaths
 from service.cluster.meter import PLANNING, WAITING, Meter
 from service.cluster.outcomes import Finished, Lost, Outcome, RunKey, Stage, Status, classify
 from service.cluster.stopping import stop
@@ -62,6 +62,7 @@ class DaskCluster:
         where = address if callable(address) else lambda: address
         self._deaths = Deaths()
         topics = {TOPIC: self._events.append, MEMORY_TOPIC: self._deaths.heard}
+        topics[BEGUN_TOPIC] = self._deaths.begun
         self._connection = Connection(where, topics, lambda: self._wake(), timeout=timeout)
 
     def notify(self, wake: Callable[[], None]) -> None:
@@ -105,7 +106,7 @@ class DaskCluster:
         client = self._connection.client()
         for key, run in self._runs.items():
             if run.outcome is None and client is not None and run.adrift is None:
-                run.outcome = self._outcome(key, run, client)
+                run.outcome = self._outcome(key, run)
         if (client := self._connection.client()) is None:
             self._workers = 0
             self._set_adrift()
@@ -168,7 +169,7 @@ class DaskCluster:
             )
             run.published = self._later(client, publish)
 
-    def _outcome(self, key: RunKey, run: _Run, client: Any) -> Outcome | None:
+    def _outcome(self, key: RunKey, run: _Run) -> Outcome | None:
         status = run.future.status
         if status == "pending":
             return None
@@ -183,7 +184,7 @@ class DaskCluster:
             return classify(error, key.job_id) if status == "error" else None
         except BaseException as error:  # a task may raise anything, SystemExit too
             if type(error).__name__ == "KilledWorker":
-                return self._deaths.judge(error, partial(self._suspected, client))
+                return self._deaths.judge(error)
             if status == "error":
                 return classify(error, key.job_id)
             return Lost(f"the result could not be fetched: {type(error).__name__}: {error}")
@@ -193,13 +194,6 @@ class DaskCluster:
         if not self._workers and run.outcome is None:
             phase = WAITING
         return Status(run.stage, run.meter.done, phase, run.outcome, run.busy)
-
-    def _suspected(self, client: Any, keys: list[Any]) -> list[Any]:
-        try:
-            found: list[Any] = client.run_on_scheduler(suspects(), keys, callback_timeout=self._timeout)
-        except infrastructure():
-            return []
-        return found
 
     def _count(self, client: Any) -> None:
         """Ask the scheduler once for all runs, and add what parts said of themselves."""

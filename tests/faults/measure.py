@@ -49,7 +49,7 @@ def cancel(site: Site) -> dict[str, Any]:
 
 
 def _cancel_once(site: Site, tag: str, more: dict[str, Any]) -> tuple[float, float, float]:
-    site.wait_for_workers()
+    _warm(site, tag)
     job = site.client.submit(toy.body(tag=tag, parts=2, seconds=60, **more))
     _until(lambda: len(_lines(site, job, "start")) == 2)
     pids = {line["pid"] for line in _lines(site, job, "start")}
@@ -59,12 +59,22 @@ def _cancel_once(site: Site, tag: str, more: dict[str, Any]) -> tuple[float, flo
     site.client.cancel(job)
     _until(lambda: site.client.job(job)["status"] == "dismissed")
     canceled = time.monotonic() - began
-    _until(lambda: len(_lines(site, job, "broken")) == 2 or not any(map(psutil.pid_exists, pids)))
+    _until(lambda: not [p for p in pids - {e["pid"] for e in _lines(site, job, "broken")} if _lives(p)])
     free = time.monotonic() - began
     _until(lambda: _lines(site, waiting, "start"))
     started = _lines(site, waiting, "start")[0]["at"] - began
     site.client.wait(waiting)
     return canceled, free, started
+
+
+def _warm(site: Site, tag: str) -> None:
+    """Until both workers work: one that was ended a moment ago is missed only after a while."""
+    for n in range(60):
+        job = site.client.submit(toy.body(tag=f"{tag}-warm{n}", parts=4, seconds=0.15, keep=False))
+        site.client.wait(job)
+        if len({line["pid"] for line in _lines(site, job, "start")}) == 2:
+            return
+    raise AssertionError("one worker does all")
 
 
 def pace(site: Site) -> dict[str, Any]:
@@ -245,6 +255,13 @@ def _lines(site: Site, job: str, event: str) -> list[dict[str, Any]]:
         for line in site.executions()
         if line["job"] == job and line["event"] == event and isinstance(line["part"], int)
     ]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _rate(ends: list[float], low: float, high: float) -> float:
