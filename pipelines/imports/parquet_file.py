@@ -53,12 +53,12 @@ def _beside(
     file: pq.ParquetFile, source: Source, groups: list[int], size: int, old: list[str]
 ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch | None]]:
     """Each batch, and its INT96 columns once more in seconds: in microseconds Arrow lets them wrap around."""
-    batches = file.iterbatches(size, row_groups=groups, use_threads=False)
+    found = file.iter_batches(size, row_groups=groups, use_threads=False)
     if not old:
         yield from ((batch, None) for batch in found)
         return
     with open_file(source, "s") as again:
-        yield from zip(found, again.iterbatches(size, groups, old, use_threads=False), strict=True)
+        yield from zip(found, again.iter_batches(size, groups, old, use_threads=False), strict=True)
 
 
 def _mended(batch: pa.RecordBatch, coarse: pa.RecordBatch) -> pa.RecordBatch:
