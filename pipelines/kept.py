@@ -40,7 +40,7 @@ def through(store: Store, keep: str, part: int, compute: Callable[[], Any]) -> A
     return value
 
 
-def get(store: Store, keep: str, part: int) -> Any:
+def get(store: Store, keep: str, part: int | str) -> Any:
     """The kept partial. KeyError when there is none, a torn one included, which is removed."""
     key = _key(keep, part)
     try:
@@ -60,20 +60,25 @@ def get(store: Store, keep: str, part: int) -> Any:
         raise KeyError(key) from error
 
 
-def put(store: Store, keep: str, part: int, value: Any, took: float) -> bool:
-    """Keep a partial that took so many seconds, if that is worth while. Whether it is kept now."""
+def put(
+    store: Store, keep: str, part: int | str, value: Any, took: float, worth: float | None = None
+) -> bool:
+    """Keep a partial that took so many seconds, if that is worth while. Whether it is kept now.
+
+    `worth`: how many times longer than keeping it computing it must have taken.
+    """
     try:
         buffers: list[pickle.PickleBuffer] = []
         first = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
         frames = [memoryview(first), *(buffer.raw() for buffer in buffers)]  # raw: no copy
         size = sum(frame.nbytes for frame in frames)
-        if size > _LARGEST or took < _WORTH * (_FILE + size / _RATE):
+        if size > _LARGEST or took < (_WORTH if worth is None else worth) * (_FILE + size / _RATE):
             return False
         with store.put(_key(keep, part), sync=False) as sink:
             for piece in _frame(frames):
                 sink.write(piece)
     except Exception as error:  # no space, no right, a value that cannot be pickled: the part is fine
-        log.warning("could not keep part %d of %s: %s", part, keep, error)
+        log.warning("could not keep part %s of %s: %s", part, keep, error)
         return False
     return True
 
@@ -83,7 +88,7 @@ def discard(store: Store, keep: str) -> None:
     store.delete(f"kept/{keep}")
 
 
-def _key(keep: str, part: int) -> str:
+def _key(keep: str, part: int | str) -> str:
     return f"kept/{keep}/{_VERSION}-{part}"
 
 

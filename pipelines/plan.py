@@ -48,6 +48,9 @@ class Plan:
     `finish(context, spec, [partial, ...]) -> Json` (the outcome that `publish` takes).
     `combine` must be associative and gets its partials in part order; without it `finish` gets one partial
     a part. Partials are kept under `keep`: plans with the same one have the same parts, part for part.
+
+    With `buckets` each part puts its partial aside in so many pieces and returns what finds them again; there
+    is one level of combining then, `combine` of what all parts returned for each `context.bucket`.
     """
 
     spec: Json
@@ -58,6 +61,7 @@ class Plan:
     combine: str | None = None
     fan_in: int = 8
     keep: str | None = None
+    buckets: int = 0
 
     @property
     def total(self) -> int:
@@ -90,7 +94,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A finished file in the store. `path` is its store key, `name` what a download is called."""
+    """A finished file in the store. `path` is its store key, `name` what a download is called.
+
+    `notes` are sentences for its reader: where it is not exact, what it cost.
+    """
 
     path: str
     name: str
@@ -98,10 +105,11 @@ class Artifact:
     bytes: int
     sha256: str
     rows: int | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> Json:
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Artifact:
-        return cls(**value)
+        return cls(**{**value, "notes": tuple(value.get("notes", ()))})

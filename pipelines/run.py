@@ -30,7 +30,7 @@ class Context:
     """What an entry may know of its job: where bytes live, whom to tell, whether to go on.
 
     `part` is the index of the part (None in plan, combine and finish), `keep` the name its partial is kept
-    under, if it is. Not thread-safe: one a task.
+    under, if it is, `bucket` what a combine has to put together (None: all). Not thread-safe: one a task.
     """
 
     job_id: str
@@ -38,6 +38,7 @@ class Context:
     store_url: str
     part: int | None = None
     keep: str | None = None
+    bucket: int | None = None
     send: Callable[[Json], None] = field(default=lambda event: None, repr=False)
     canceled: Callable[[], bool] = field(default=lambda: False, repr=False)
     _sent: float = field(default=0.0, repr=False)

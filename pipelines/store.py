@@ -36,8 +36,9 @@ class Stat:
 class Sink:
     """A file being put: counts and hashes what is written. `bytes` and `sha256` are final after the put."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], digest: bool = True) -> None:
         self._file = file
+        self._digest = digest
         self._hash = hashlib.sha256()
         self.bytes = 0
 
@@ -48,7 +49,8 @@ class Sink:
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
         self._file.write(view)
-        self._hash.update(view)
+        if self._digest:
+            self._hash.update(view)
         self.bytes += len(view)
         return len(view)
 
@@ -85,17 +87,18 @@ class Store:
         self._local = "file" in ((protocols,) if isinstance(protocols, str) else protocols)
 
     @contextmanager
-    def put(self, key: str, *, sync: bool = True) -> Iterator[Sink]:
+    def put(self, key: str, *, sync: bool = True, digest: bool = True) -> Iterator[Sink]:
         """Write an object; it appears under `key`, whole and synced, only when the block ends well.
 
-        Without `sync` it is whole for every reader, but a machine that loses power may leave it torn.
+        Without `sync` it is whole for every reader, but a machine that loses power may leave it torn. Without
+        `digest` the sink's sha256 is not that of what was written.
         """
         path = self.path(key)
         temporary = self.path(f"{key}.{uuid.uuid4().hex}.part")
         try:
             self._fs.makedirs(os.path.dirname(path), exist_ok=True)
             with self._fs.open(temporary, "wb") as file:
-                yield Sink(file)
+                yield Sink(file, digest)
                 file.flush()
                 if sync and self._local:
                     os.fsync(file.fileno())

@@ -11,14 +11,17 @@ it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.reports import grouping, tallies
 from pipelines.reports.kernel import Partial
-from pipelines.reports.program import Program, states_of
-from pipelines.reports.question import Measure, Order
+from pipelines.reports.program import TALLYINGS, Program, states_of
+from pipelines.reports.question import Measure, Order, Question
+from pipelines.reports.tallies import Tally
 from pipelines.reports.vector import (
     FLOAT,
     INTEGER,
@@ -26,7 +29,6 @@ from pipelines.reports.vector import (
     Kind,
     Vector,
     canonical,
-    floats,
     from_arrow,
     magnitude,
     shown,
@@ -35,8 +37,38 @@ from pipelines.reports.vector import (
 _EXACT = 1 << 53  # whole numbers up to here are floats without rounding
 
 
-def answer(program: Program, partial: Partial) -> pa.Table:
-    """The report as a table, in the order and with the names the question asks for."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The report, or a bucket of it. `off` is the error of each tally it was finished from, see `Partial`."""
+
+    table: pa.Table
+    read: int
+    reused: int
+    off: tuple[float, ...]
+
+
+def answer(program: Program, partial: Partial) -> Answer:
+    """The report, in the order and with the names the question asks for."""
+    off = partial.off or tuple(
+        each.tallying.off(tally) for each, tally in zip(program.tallies, partial.tallies, strict=True)
+    )
+    return Answer(_table(program, partial), partial.read, partial.reused, off)
+
+
+def notes(program: Program, found: Answer) -> list[str]:
+    """What a reader should know of an answer: where it is not exact, and what it cost."""
+    said = []
+    for measure in program.question.measures:
+        off = found.off[program.tally(measure)] if measure.op in TALLYINGS else 0.0
+        if off and measure.op == "distinct":
+            said.append(f"{measure.name} is an estimate where it is large: its standard error is {off:.2%}.")
+        elif off:
+            said.append(f"{measure.name} is off by up to {off:.2%} of itself where values are many.")
+    known = f"; {found.reused:,} more were known from earlier reports" if found.reused else ""
+    return [*said, f"Read {found.read:,} rows{known}."]
+
+
+def _table(program: Program, partial: Partial) -> pa.Table:
     question = program.question
     groups = partial.groups.num_rows
     columns = {
@@ -47,7 +79,7 @@ def answer(program: Program, partial: Partial) -> pa.Table:
         columns[measure.name] = _measure(program, partial, measure, groups)
     if not question.keys and groups == 0:
         return pa.table({measure.name: _nothing(program, measure) for measure in question.measures})
-    rows = _order(columns, question.order_by, [key.name for key in question.keys])[: question.limit]
+    rows = _order(columns, question)
     return pa.table({name: shown(vector.take(rows)) for name, vector in columns.items()})
 
 
@@ -57,11 +89,13 @@ def _measure(program: Program, partial: Partial, measure: Measure, groups: int) 
     node = program.nodes[measure.of]
     kind = program.kind(node)
     if measure.op in ("distinct", "quantile"):
-        tally = partial.tallies[program.tallies.index(node)]
-        codes, counts = (tally[name].to_numpy().astype(np.int64) for name in ("group", "count"))
-        if measure.op == "distinct":
-            return Vector(INTEGER, np.bincount(codes, minlength=groups))
-        return _quantile(codes, from_arrow(tally["value"], kind), counts, measure.q or 0.0, groups)
+        index = program.tally(measure)
+        tally = partial.tallies[index]
+        if measure.op == "quantile":
+            return _quantile(tally, measure.q or 0.0)
+        if f"d{index}" in partial.groups.column_names:
+            return from_arrow(partial.groups[f"d{index}"], INTEGER)
+        return Vector(INTEGER, tallies.estimates(tally))
     kept: list[Vector] = []
     for state in states_of(measure, kind):
         at = program.state(node, state)
@@ -95,15 +129,16 @@ def _mean(count: Array, total: Vector) -> Array:
     return np.array([int(value) / (int(rows) * power) for value, rows in pairs], np.float64)
 
 
-def _quantile(codes: Array, value: Vector, counts: Array, q: float, groups: int) -> Vector:
-    """Linear interpolation at rank q * (n - 1), as numpy and pandas do. `codes` and values are in order."""
-    ends = np.cumsum(counts)
-    total = np.zeros(groups, np.int64)
-    np.add.at(total, codes, counts)
-    data = floats(value)
-    if len(data) == 0:
+def _quantile(tally: Tally, q: float) -> Vector:
+    """Linear interpolation at rank q * (n - 1), as numpy and pandas do."""
+    groups, codes = len(tally.sizes), tally.codes
+    data, counts = tallies.middles(tally.values, tally.loss[codes]), tally.counts
+    if len(data) == 0 or counts is None:
         return Vector(FLOAT, np.zeros(groups), np.zeros(groups, bool))
-    start = np.cumsum(total) - total
+    ends = np.cumsum(counts)
+    first = np.cumsum(tally.sizes) - tally.sizes
+    start = np.where(first > 0, ends[first - 1], 0)
+    total = np.diff(start, append=ends[-1])
     rank = q * np.maximum(total - 1, 0)
     lower = np.floor(rank).astype(np.int64)
     places = [np.searchsorted(ends, start + at, side="right") for at in (lower, lower + (rank > lower))]
@@ -117,13 +152,52 @@ def _quantile(codes: Array, value: Vector, counts: Array, q: float, groups: int)
     return Vector(FLOAT, np.where(total > 0, found, 0.0), _some(total > 0))
 
 
-def _order(columns: dict[str, Vector], order_by: Sequence[Order], keys: Sequence[str]) -> Array:
-    """Row numbers in the order asked for."""
-    orders = [*order_by, *(Order(name) for name in keys)]
-    ranks = [_ranks(columns[order.column], order.descending) for order in orders]
-    if not ranks:
-        return np.arange(len(next(iter(columns.values()))))
-    return np.asarray(np.lexsort(ranks[::-1]))
+def join(program: Program, answers: Sequence[Answer]) -> Answer:
+    """One answer of those of all buckets, each in order and the buckets in the order of their keys."""
+    question = program.question
+    tables = [each.table for each in answers if each.table.num_rows] or [answers[0].table]
+    whole = pa.concat_tables(_alike(tables))
+    if question.order_by:
+        columns = {name: from_arrow(whole[name], _kind(whole[name].type)) for name in whole.column_names}
+        whole = whole.take(pa.array(_order(columns, question)))
+    off = tuple(max(each) for each in zip(*(each.off for each in answers), strict=True))
+    read, reused = sum(each.read for each in answers), sum(each.reused for each in answers)
+    return Answer(whole.slice(0, question.limit), read, reused, off)
+
+
+def _alike(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """Integers of all as wide as those of one that needs more than 64 bits."""
+    fields = []
+    for places in zip(*(table.schema for table in tables), strict=True):
+        wide = next((each for each in places if pa.types.is_decimal(each.type)), places[0])
+        fields.append(wide)
+    return [table.cast(pa.schema(fields)) for table in tables]
+
+
+def _kind(type_: pa.DataType) -> Kind:
+    if pa.types.is_decimal(type_):
+        return Kind("decimal", type_.precision, type_.scale)
+    return next(kind for kind in _KINDS if kind.logical == type_)
+
+
+_KINDS = [Kind(word) for word in ("integer", "float", "text", "timestamp", "timestamptz", "date", "boolean")]
+
+
+def _order(columns: dict[str, Vector], question: Question) -> Array:
+    """Row numbers in the order asked for, as many as are asked for."""
+    orders = [*question.order_by, *(Order(key.name) for key in question.keys)]
+    rows = np.arange(len(next(iter(columns.values()))))
+    if not orders or len(rows) < 2:
+        return rows[: question.limit]
+    if question.limit is not None and question.limit < len(rows):
+        rows = _candidates(_ranks(columns[orders[0].column], orders[0].descending), question.limit)
+    ranks = [_ranks(columns[order.column].take(rows), order.descending) for order in orders]
+    return rows[np.lexsort(ranks[::-1])][: question.limit]
+
+
+def _candidates(ranks: Array, limit: int) -> Array:
+    """The rows that may be among the first, ties included, in their order."""
+    return np.flatnonzero(ranks <= np.partition(ranks, limit - 1)[limit - 1])
 
 
 def _ranks(vector: Vector, descending: bool) -> Array:
@@ -134,11 +208,11 @@ def _ranks(vector: Vector, descending: bool) -> Array:
         places = np.zeros(len(order) + 1, np.int64)
         places[order] = np.arange(len(order))
         ranks = places[data]
+    elif data.dtype.kind == "f":
+        ranks = grouping.sortable(canonical(data))
     else:
-        if data.dtype.kind == "f":
-            data = canonical(data)
-        ranks = np.unique(data, return_inverse=True)[1]
-    ranks = -ranks if descending else ranks
+        ranks = data if data.dtype == np.int64 else grouping.ranks(data)[0]
+    ranks = ~ranks if descending else ranks
     return ranks if vector.valid is None else np.where(vector.valid, ranks, np.iinfo(np.int64).max)
 
 

@@ -1,33 +1,46 @@
 """The kernel: rows of one row group become a partial, partials become one.
 
-A partial holds a row for each group that has rows: its keys, its number of rows, the columns of its states.
-The values that `distinct` and `quantile` need come as tables (group, value, count), `group` being a row
-number of the first. Merging is associative and keeps the order of parts, so any cut and any tree give the
-same answer (floats up to rounding). Nothing here reads files.
+A partial holds a row for each group that has rows: its keys, its number of rows, the columns of its states;
+and tallies of the values that `distinct` and `quantile` need. Merging is associative and keeps the order of
+parts, so any cut and any tree give the same answer (floats up to rounding). Nothing here reads files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.reports import arithmetic, conditions, grains, grouping
 from pipelines.reports.expression import Node
-from pipelines.reports.grouping import Grouping
 from pipelines.reports.program import Program
 from pipelines.reports.question import Condition
+from pipelines.reports.tallies import Tally
 from pipelines.reports.vector import INTEGER, Array, Kind, Vector, from_arrow, from_chunks, stored
 
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """The answer to a part of the rows, small and picklable."""
+    """The answer to a part of the rows, small and picklable. Of its rows so many were `read` for this answer,
+    so many `reused` from an earlier one. `off`: the error of each tally that was settled before."""
 
     groups: pa.Table
-    tallies: tuple[pa.Table, ...]
+    tallies: tuple[Tally, ...]
+    read: int = 0
+    reused: int = 0
+    off: tuple[float, ...] = ()
+
+    @property
+    def entries(self) -> int:
+        """Groups and tallied values: what its size and the cost of merging it follow."""
+        return int(self.groups.num_rows) + sum(len(tally.values) for tally in self.tallies)
+
+    def take(self, rows: Array) -> Partial:
+        """The partial of some groups, by position."""
+        tallies = tuple(tally.take(rows) for tally in self.tallies)
+        return Partial(self.groups.take(pa.array(rows)), tallies)
 
 
 class Batch:
@@ -97,20 +110,24 @@ def summarise(program: Program, batch: Batch) -> Partial:
         for index, kind in enumerate(program.key_kinds)
     ]
     states = [each.state.begin(groups, batch.value(each.node), time) for each in program.needed]
-    tallies = []
-    for node in program.tallies:
-        value = batch.value(node)
-        codes, value = _present(groups.dense, value)
-        tallies.append(_tally(codes, value))
+    tallies = tuple(
+        each.tallying.begin(groups.dense, batch.value(each.node), len(groups)) for each in program.tallies
+    )
     rows = Vector(INTEGER, grouping.counts(groups, None))
-    return Partial(_table(shown, rows, states), tuple(tallies))
+    return Partial(table_of(shown, rows, states), tallies)
 
 
 def merge(program: Program, partials: Sequence[Partial]) -> Partial:
     """One partial of several, in the order of their rows."""
+    read, reused = sum(each.read for each in partials), sum(each.reused for each in partials)
+    off = tuple(max(each) for each in zip(*(each.off for each in partials if each.off), strict=True))
     some = [each for each in partials if each.groups.num_rows] or list(partials[:1])
-    if len(some) == 1:
-        return some[0]
+    whole = regroup(program, some) if len(some) > 1 else some[0]
+    return replace(whole, read=read, reused=reused, off=off)
+
+
+def regroup(program: Program, some: Sequence[Partial]) -> Partial:
+    """One partial in which no two rows have the same keys."""
     keys = [_gather(some, f"k{index}", kind) for index, kind in enumerate(program.key_kinds)]
     groups = grouping.group(keys, sum(each.groups.num_rows for each in some))
     sample = groups.sample()
@@ -119,8 +136,18 @@ def merge(program: Program, partials: Sequence[Partial]) -> Partial:
     for index, each in enumerate(program.needed):
         columns = [_gather(some, f"s{index}_{place}", kind) for place, kind in enumerate(each.state.kinds)]
         states.append(each.state.merge(groups, columns))
-    tallies = tuple(_merge_tallies(program, some, groups, index) for index in range(len(program.tallies)))
-    return Partial(_table([key.take(sample) for key in keys], Vector(INTEGER, rows), states), tallies)
+    ends = np.cumsum([each.groups.num_rows for each in some])[:-1]
+    codes = np.split(groups.dense, ends) if program.tallies else []
+    tallies = tuple(
+        each.tallying.merge(codes, [partial.tallies[index] for partial in some], len(groups))
+        for index, each in enumerate(program.tallies)
+    )
+    table = table_of([key.take(sample) for key in keys], Vector(INTEGER, rows), states)
+    for index in range(len(program.tallies)):
+        if f"d{index}" in some[0].groups.column_names:  # counted already: see `settle`
+            counted = grouping.exact_sums(groups, _gather(some, f"d{index}", INTEGER).data)
+            table = table.append_column(f"d{index}", stored(Vector(INTEGER, counted)))
+    return Partial(table, tallies)
 
 
 def empty(program: Program) -> Partial:
@@ -133,43 +160,8 @@ def _gather(partials: Sequence[Partial], name: str, kind: Kind) -> Vector:
     return from_chunks([each.groups[name] for each in partials], kind)
 
 
-def _merge_tallies(program: Program, partials: Sequence[Partial], groups: Grouping, index: int) -> pa.Table:
-    """Values keep their counts and learn the new number of their group."""
-    dense, start, codes = groups.dense, 0, []
-    for each in partials:
-        end = start + each.groups.num_rows
-        codes.append(dense[start:end][each.tallies[index]["group"].to_numpy()])
-        start = end
-    kind = program.kind(program.tallies[index])
-    values = from_chunks([each.tallies[index]["value"] for each in partials], kind)
-    counts = np.concatenate([each.tallies[index]["count"].to_numpy() for each in partials], dtype=np.int64)
-    return _tally(np.concatenate(codes), values, counts)
-
-
-def _tally(codes: Array, value: Vector, weights: Array | None = None) -> pa.Table:
-    found, data, counts = grouping.tally(codes, value.data, weights)
-    values = stored(Vector(value.kind, data, None, value.words))
-    return pa.table({"group": _narrow(found), "value": values, "count": _narrow(counts)})
-
-
-def _narrow(numbers: Array) -> Array:
-    """Numbers from 0 on in the smallest type that holds them: tallies are large, and they travel."""
-    largest = int(numbers.max(initial=0))
-    for small in (np.uint8, np.uint16, np.uint32):
-        if largest <= np.iinfo(small).max:
-            return numbers.astype(small)
-    return numbers
-
-
-def _present(codes: Array, value: Vector) -> tuple[Array, Vector]:
-    """Only the rows whose value is not null."""
-    if value.valid is None:
-        return codes, value
-    rows = np.flatnonzero(value.valid)
-    return codes[rows], Vector(value.kind, value.data[rows], None, value.words)
-
-
-def _table(keys: Sequence[Vector], rows: Vector, states: Sequence[tuple[Vector, ...]]) -> pa.Table:
+def table_of(keys: Sequence[Vector], rows: Vector, states: Sequence[tuple[Vector, ...]]) -> pa.Table:
+    """The groups of a partial."""
     columns = {f"k{index}": stored(key) for index, key in enumerate(keys)}
     columns["rows"] = stored(rows)
     for index, state in enumerate(states):

@@ -15,19 +15,22 @@ from typing import Any
 from pipelines.datasets import Catalog, Dataset
 from pipelines.errors import BadInput, Fault, InvalidRequest, nearest
 from pipelines.plan import Artifact, Json, Plan, Request
-from pipelines.reports import kernel, planning, render
-from pipelines.reports.answer import answer
+from pipelines.reports import kernel, planning, render, reuse, spill, split, strategy
+from pipelines.reports.answer import Answer, answer, join, notes
 from pipelines.reports.kernel import Partial
-from pipelines.reports.program import prepare
+from pipelines.reports.program import Program, prepare
 from pipelines.reports.question import Question
+from pipelines.reports.reuse import Shelf
 from pipelines.reports.scan import scan
 from pipelines.reports.shape import AT, Parameters, sift
+from pipelines.reports.strategy import Strategy
 from pipelines.reports.types import REPORTS, ReportType
 from pipelines.run import Context
 from pipelines.store import Store
 
 _HERE = "pipelines.reports.pipeline"
 _VERSION = 1  # raise it when the same question comes to get another answer or another file
+SHELVED = 1 << 18  # rows of a report from which on what it finds out is kept for others
 _MEMBERS = ("reportType", "parameters", "format")
 
 
@@ -57,48 +60,79 @@ def parse(payload: Json, catalog: Catalog) -> Request:
 
 
 def make_plan(context: Context, spec: Json, argument: Any) -> Json:
-    """Entry: row groups to read, cut into parts."""
-    question = Question.from_json(spec["question"])
-    fragments = Catalog(context.store).fragments(question.dataset, question.version)
-    parts = planning.cut(planning.pieces(context.store, question, fragments))
+    """Entry: stretches to read, cut into parts, and how to put their partials together."""
+    question, store = Question.from_json(spec["question"]), context.store
+    fragments = Catalog(store).fragments(question.dataset, question.version)
+    found = planning.pieces(store, question, fragments)
+    rows = sum(piece.rows for piece in found)
+    shelf, before = (
+        (None, None) if rows < SHELVED else (reuse.plan(store, question), reuse.remembered(store, question))
+    )
+    chosen = None if before is None else Strategy.from_json(before)
+    if chosen is None or not chosen.fits(rows):
+        chosen = strategy.choose(prepare(question), store, found)
+        if shelf:
+            reuse.remember(store, question, chosen.to_json())
     return Plan(
-        spec,
+        {**spec, "strategy": chosen.to_json(), "shelf": shelf},
         "rows",
-        parts,
+        planning.cut(found, chosen.seconds_a_row),
         f"{_HERE}:run_part",
         f"{_HERE}:finish",
         combine=f"{_HERE}:combine",
-        keep=_digest(spec["question"], [part.payload for part in parts]),  # in whatever format they end
+        buckets=chosen.buckets,
     ).to_json()
 
 
-def run_part(context: Context, spec: Json, payload: Json) -> Partial:
-    """Entry: the partial of some row groups."""
-    return scan(prepare(Question.from_json(spec["question"])), context.store, payload, context.progress)
+def run_part(context: Context, spec: Json, payload: Json) -> Partial | Json:
+    """Entry: the partial of some row groups; where there are buckets, what finds its pieces."""
+    program, chosen = _understood(spec)
+    shelf = Shelf(context.store, program, spec["shelf"]) if spec["shelf"] else None
+    partial = scan(program, context.store, payload, context.progress, chosen.batch, shelf)
+    if not chosen.buckets:
+        return partial
+    pieces = (
+        split.by_keys(program, partial, chosen.cuts)
+        if chosen.by == "keys"
+        else split.by_values(program, partial, chosen.buckets)
+    )
+    return spill.put(context.store, f"{context.scratch}/part-{context.part}-{uuid.uuid4().hex[:8]}", pieces)
 
 
-def combine(context: Context, spec: Json, partials: Sequence[Partial]) -> Partial:
-    """Entry: one partial of several, in part order."""
+def combine(context: Context, spec: Json, partials: Sequence[Any]) -> Partial | Answer:
+    """Entry: one partial of several, in part order; of a bucket by key already the answer."""
     context.check()
-    return kernel.merge(prepare(Question.from_json(spec["question"])), partials)
+    program, chosen = _understood(spec)
+    if context.bucket is None:
+        return kernel.merge(program, partials)
+    pieces = [spill.get(context.store, token, context.bucket) for token in partials]
+    context.check()
+    whole = kernel.merge(program, pieces)
+    return answer(program, whole) if chosen.by == "keys" else split.settle(program, whole)
 
 
-def finish(context: Context, spec: Json, partials: Sequence[Partial]) -> Json:
+def finish(context: Context, spec: Json, partials: Sequence[Any]) -> Json:
     """Entry: the file in the store, as an Artifact."""
-    question = Question.from_json(spec["question"])
-    program = prepare(question)
-    table = answer(program, kernel.merge(program, partials or [kernel.empty(program)]))
+    program, chosen = _understood(spec)
+    if chosen.by == "keys":
+        found = join(program, partials)
+    else:
+        found = answer(program, kernel.merge(program, partials or [kernel.empty(program)]))
     context.check()
+    table = found.table
     form = render.FORMATS[spec["format"]]
     render.check_fits(table, spec["format"])
-    grains = {key.name: key.grain for key in question.keys if key.grain}
+    grains = {key.name: key.grain for key in program.question.keys if key.grain}
     # a name of its own: a worker that was thought dead may come back and write its copy, not quite the same
     path = f"{context.results}/report-{uuid.uuid4().hex[:8]}.{form.extension}"
     with context.store.put(path) as sink:
         form.write(table, grains, sink)
-    return Artifact(
-        path, f"{spec['name']}.{form.extension}", form.media_type, sink.bytes, sink.sha256, table.num_rows
-    ).to_json()
+    name, said = f"{spec['name']}.{form.extension}", tuple(notes(program, found))
+    return Artifact(path, name, form.media_type, sink.bytes, sink.sha256, table.num_rows, said).to_json()
+
+
+def _understood(spec: Json) -> tuple[Program, Strategy]:
+    return prepare(Question.from_json(spec["question"])), Strategy.from_json(spec["strategy"])
 
 
 def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) -> Artifact:

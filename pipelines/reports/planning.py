@@ -1,7 +1,7 @@
 """Planning: which row groups a question must read, cut into parts of even weight.
 
-A part is a run of row groups, mostly of one fragment; small fragments share one. Statistics leave out what
-cannot satisfy the conditions, first by fragment (in the web process already, for the size), then by row
+A part is a run of row groups, of as many rows as take `_SECONDS` by what a sample took. Statistics leave out
+what cannot satisfy the conditions, first by fragment (in the web process already, for the size), then by row
 group.
 """
 
@@ -20,8 +20,10 @@ from pipelines.reports.question import Condition, Question
 from pipelines.reports.vector import Kind
 from pipelines.store import Store
 
-_SMALLEST, _LARGEST = 1 << 18, 1 << 20  # rows of a part: neither scheduling nor waiting for it must be felt
-_WANTED, _MOST = 16, 2_000  # parts: progress must move, the scheduler must not drown
+_SECONDS = 0.5  # of work a part takes: neither scheduling it nor waiting for it must be felt
+_FEWEST, _MOST = 8, 2_000  # parts: progress must move and workers share, the scheduler must not drown
+_SMALLEST, _LARGEST = 1 << 16, 1 << 22  # rows of a part
+STRETCH = 4  # row groups
 _LOG_ROUNDING = timedelta(milliseconds=1)  # table logs keep times in milliseconds
 
 Bounds = Mapping[str, tuple[Any, Any, int | None]]
@@ -29,11 +31,19 @@ Bounds = Mapping[str, tuple[Any, Any, int | None]]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One row group to read."""
+    """A stretch of a fragment: some row groups that are read, or found to be kept, together.
+
+    `whole`: all row groups there are between the ends of the stretch, and all of their rows count.
+    """
 
     path: str
-    index: int
+    row_groups: tuple[int, ...]
     rows: int
+    whole: bool
+
+    @property
+    def run(self) -> Json:
+        return {"path": self.path, "row_groups": list(self.row_groups), "whole": self.whole}
 
 
 def undecided(
@@ -64,47 +74,44 @@ def wanted(question: Question, fragments: Iterable[Fragment]) -> list[Fragment]:
 
 
 def pieces(store: Store, question: Question, fragments: Iterable[Fragment]) -> list[Piece]:
-    """The row groups to read, in dataset order."""
+    """The stretches to read, in dataset order. Where one ends does not depend on the question."""
     kinds = _kinds(question)
     names = list(dict.fromkeys(condition.column for condition in question.where))
     found = []
     for fragment in wanted(question, fragments):
         rows = row_group_rows(store, fragment.path)
         stats = row_group_stats(store, fragment.path, names) if names else [{}] * len(rows)
-        found += [
-            Piece(fragment.path, index, count)
-            for index, (count, bounds) in enumerate(zip(rows, stats, strict=True))
-            if count and undecided(question, kinds, bounds, count) is not None
-        ]
+        left = [undecided(question, kinds, *each) for each in zip(stats, rows, strict=True)]
+        for start in range(0, len(rows), STRETCH):
+            span = range(start, min(start + STRETCH, len(rows)))
+            chosen = tuple(index for index in span if rows[index] and left[index] is not None)
+            whole = len(chosen) == len(span) and not any(left[index] for index in chosen)
+            if chosen:
+                found.append(Piece(fragment.path, chosen, sum(rows[index] for index in chosen), whole))
     return found
 
 
-def cut(found: Sequence[Piece]) -> tuple[Part, ...]:
+def cut(found: Sequence[Piece], seconds_a_row: float = 0.0) -> tuple[Part, ...]:
     """Pieces as parts; there is always one, so that an empty report has somebody to say so."""
     total = sum(piece.rows for piece in found)
-    target = max(min(max(total // _WANTED, _SMALLEST), _LARGEST), total // _MOST)
+    wanted = min(max(round(total * seconds_a_row / _SECONDS), _FEWEST), _MOST)
+    target = max(min(-(-total // wanted), _LARGEST), -(-total // _MOST), _SMALLEST)
     parts: list[Part] = []
     run: list[Piece] = []
+    weight = 0
     for piece in found:
-        weight = sum(each.rows for each in run)
-        other = bool(run) and piece.path != run[-1].path
-        if run and (weight + piece.rows > target or (other and weight >= _SMALLEST)):
+        if run and weight + piece.rows // 2 > target:
             parts.append(_part(run))
-            run = []
+            run, weight = [], 0
         run.append(piece)
+        weight += piece.rows
     if run or not parts:
         parts.append(_part(run))
     return tuple(parts)
 
 
 def _part(run: Sequence[Piece]) -> Part:
-    """The payload names each file once: {"runs": [{"path", "row_groups"}]}."""
-    runs: list[Json] = []
-    for piece in run:
-        if not runs or runs[-1]["path"] != piece.path:
-            runs.append({"path": piece.path, "row_groups": []})
-        runs[-1]["row_groups"].append(piece.index)
-    return Part({"runs": runs}, sum(piece.rows for piece in run))
+    return Part({"runs": [piece.run for piece in run]}, sum(piece.rows for piece in run))
 
 
 def _kinds(question: Question) -> dict[str, Kind]:

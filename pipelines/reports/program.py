@@ -12,9 +12,10 @@ from pipelines.reports import arithmetic, grains
 from pipelines.reports.expression import Node, columns, parse
 from pipelines.reports.question import Measure, Question
 from pipelines.reports.states import Count, Edge, Extreme, Moments, State, Sum
+from pipelines.reports.tallies import Distinct, Quantile, Tallying
 from pipelines.reports.vector import Kind
 
-TALLIED = ("distinct", "quantile")
+TALLYINGS: dict[str, Tallying] = {"distinct": Distinct(), "quantile": Quantile()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,23 @@ class Needed:
     state: State
 
 
+@dataclass(frozen=True, slots=True)
+class Tallied:
+    """A tally of one of the program's expressions."""
+
+    node: Node
+    tallying: Tallying
+
+
 @dataclass(frozen=True)
 class Program:
-    """`needed` are the states to keep, `tallies` the expressions whose values are counted one by one."""
+    """`needed` are the states to keep, `tallies` what must be known of the values themselves."""
 
     question: Question
     kinds: dict[str, Kind]
     key_kinds: tuple[Kind, ...]
     needed: tuple[Needed, ...]
-    tallies: tuple[Node, ...]
+    tallies: tuple[Tallied, ...]
     nodes: dict[str, Node] = field(repr=False)
 
     def kind(self, node: Node) -> Kind:
@@ -43,6 +52,10 @@ class Program:
     def state(self, node: Node, state: State) -> int:
         """Where a state is kept."""
         return self.needed.index(Needed(node, state))
+
+    def tally(self, measure: Measure) -> int:
+        """Which tally a measure is finished from."""
+        return self.tallies.index(Tallied(self.nodes[measure.of or ""], TALLYINGS[measure.op]))
 
     @property
     def time(self) -> str | None:
@@ -66,13 +79,13 @@ def prepare(question: Question) -> Program:
     )
     nodes = {measure.of: parse(measure.of) for measure in question.measures if measure.of is not None}
     needed: dict[Needed, None] = {}
-    tallies: dict[Node, None] = {}
+    tallies: dict[Tallied, None] = {}
     for measure in question.measures:
         if measure.of is None:
             continue
         node = nodes[measure.of]
-        if measure.op in TALLIED:
-            tallies[node] = None
+        if measure.op in TALLYINGS:
+            tallies[Tallied(node, TALLYINGS[measure.op])] = None
         for state in states_of(measure, arithmetic.kind_of(node, kinds)):
             needed[Needed(node, state)] = None
     return Program(question, kinds, key_kinds, tuple(needed), tuple(tallies), nodes)

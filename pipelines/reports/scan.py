@@ -6,9 +6,12 @@ fall in one bucket. Text comes as dictionary codes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import groupby
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
+
+import pyarrow as pa
 
 from pipelines.datasets import read_row_groups, row_group_rows, row_group_stats
 from pipelines.plan import Json
@@ -17,6 +20,7 @@ from pipelines.reports.kernel import Batch, Partial, empty, merge, summarise
 from pipelines.reports.planning import Bounds, undecided
 from pipelines.reports.program import Program
 from pipelines.reports.question import Condition
+from pipelines.reports.reuse import Shelf
 from pipelines.store import Store
 
 _MERGE_AT = 1 << 20  # groups and tallied values kept before they are put together
@@ -24,41 +28,91 @@ _MERGE_AT = 1 << 20  # groups and tallied values kept before they are put togeth
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A row group and what must be read of it."""
+    """A row group, or several at once, and what must be read of it."""
 
-    index: int
+    indexes: tuple[int, ...]
     rows: int
     where: tuple[Condition, ...]
     buckets: Mapping[int, int]
     columns: tuple[str, ...]
 
 
-def scan(program: Program, store: Store, payload: Json, progress: Callable[[int], None]) -> Partial:
-    """The partial of a part. `progress` gets the rows done so far after each row group, and may raise."""
+def scan(
+    program: Program,
+    store: Store,
+    payload: Json,
+    progress: Callable[[int], None],
+    batch: int = 1,
+    shelf: Shelf | None = None,
+) -> Partial:
+    """The partial of a part. `progress` gets the rows done so far after each batch, and may raise.
+
+    `batch` row groups are taken at once: one stays in a core's cache, several are better where rows do not
+    become much fewer by grouping them. What is on the shelf is not read.
+    """
     partials: list[Partial] = []
-    done = kept = 0
+    done = 0
     for run in payload["runs"]:
-        for rows, partial in _partials(program, store, run):
-            partials.append(partial)
-            kept += partial.groups.num_rows + sum(table.num_rows for table in partial.tallies)
-            if kept > _MERGE_AT:
-                partials = [merge(program, partials)]
-                kept = 0
-            done += rows
-            progress(done)
+        partial = shelf.find(run) if shelf else None
+        if partial is None:
+            started = time.thread_time()
+            partial = _stretch(program, store, run, batch, lambda rows: progress(done + rows))  # noqa: B023
+            if shelf:
+                shelf.keep(run, partial, time.thread_time() - started)
+        partials.append(partial)
+        done += sum(row_group_rows(store, run["path"])[index] for index in run["row_groups"])
+        progress(done)
+        if sum(each.entries for each in partials) > _MERGE_AT:
+            partials = [merge(program, partials)]
     return merge(program, partials) if partials else empty(program)
 
 
-def _partials(program: Program, store: Store, run: Json) -> Iterator[tuple[int, Partial]]:
-    """The partial of each row group with the rows it cost."""
+def _stretch(
+    program: Program, store: Store, run: Json, batch: int, progress: Callable[[int], None]
+) -> Partial:
+    """The partial of one run of row groups."""
+    partials, done = [], 0
+    for rows, partial in _partials(program, store, run, batch):
+        partials.append(partial)
+        done += rows
+        progress(done)
+    return replace(merge(program, partials), read=done)
+
+
+def _partials(program: Program, store: Store, run: Json, batch: int) -> Iterator[tuple[int, Partial]]:
+    """The partial of each batch of row groups with the rows it cost."""
     texts = [name for name, kind in program.kinds.items() if kind.word == "text"]
-    for columns, group in groupby(_reads(program, store, run), key=lambda read: read.columns):
-        reads = list(group)
+    reads = [_joined(program, some) for some in _batched(_reads(program, store, run), batch)]
+    for columns, group in groupby(reads, key=lambda read: read.columns):
+        same = list(group)
         dictionary = [name for name in texts if name in columns]
-        indexes = [read.index for read in reads]
+        indexes = [index for read in same for index in read.indexes]
         tables = read_row_groups(store, run["path"], indexes, columns, dictionary=dictionary)
-        for read, table in zip(reads, tables, strict=True):
+        for read in same:
+            some = list(islice(tables, len(read.indexes)))
+            table = some[0] if len(some) == 1 else pa.concat_tables(some)
             yield read.rows, summarise(program, Batch(program, table, read.where, read.buckets))
+
+
+def _batched(reads: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
+    left = iter(reads)
+    while some := list(islice(left, size)):
+        yield some
+
+
+def _joined(program: Program, reads: list[_Read]) -> _Read:
+    """Several row groups as one: what one of them must be asked all are, what is known must be so of all."""
+    if len(reads) == 1:
+        return reads[0]
+    where = tuple(each for each in program.question.where if any(each in read.where for read in reads))
+    buckets = {
+        key: value
+        for key, value in reads[0].buckets.items()
+        if all(read.buckets.get(key) == value for read in reads)
+    }
+    indexes = tuple(index for read in reads for index in read.indexes)
+    rows = sum(read.rows for read in reads)
+    return _Read(indexes, rows, where, buckets, _columns(program, where, buckets))
 
 
 def _reads(program: Program, store: Store, run: Json) -> Iterator[_Read]:
@@ -71,7 +125,7 @@ def _reads(program: Program, store: Store, run: Json) -> Iterator[_Read]:
         where = undecided(question, program.kinds, stats[index], rows[index])
         buckets = _buckets(program, stats[index])
         left = question.where if where is None else where
-        yield _Read(index, rows[index], left, buckets, _columns(program, left, buckets))
+        yield _Read((index,), rows[index], left, buckets, _columns(program, left, buckets))
 
 
 def _buckets(program: Program, bounds: Bounds) -> dict[int, int]:

@@ -43,7 +43,12 @@ class Keys:
 
 
 def levels(plan: Plan) -> list[int]:
-    """How many combine tasks each level of the tree has, from the parts up to a single partial."""
+    """How many combine tasks each level of the tree has, from the parts up to a single partial.
+
+    With buckets there is one level: a task a bucket, each of all parts.
+    """
+    if plan.buckets:
+        return [plan.buckets]
     sizes: list[int] = []
     width = len(plan.parts)
     while plan.combine and width > 1:
@@ -72,6 +77,20 @@ def working(keys: Keys, plan: Plan, store_url: str) -> Any:
         )
         for n, part in enumerate(plan.parts)
     ]
+    if plan.buckets:
+        name = keys.combine(0)
+        partials = [
+            call(
+                plan.combine,
+                _context(keys, store_url, bucket=n),
+                spec,
+                nothing,
+                partials,
+                dask_key_name=(name, n),
+            )
+            for n in range(plan.buckets)
+        ]
+        return call(plan.finish, whole, spec, nothing, partials, dask_key_name=keys.final)
     fan_in = max(2, plan.fan_in)
     for level, size in enumerate(levels(plan)):
         name = keys.combine(level)
@@ -130,7 +149,13 @@ def census() -> Callable[..., Any]:
     return haulier_census
 
 
-def _context(keys: Keys, store_url: str, part: int | None = None, keep: str | None = None) -> str:
+def _context(
+    keys: Keys,
+    store_url: str,
+    part: int | None = None,
+    keep: str | None = None,
+    bucket: int | None = None,
+) -> str:
     context: Json = {
         "job_id": keys.run.job_id,
         "epoch": keys.run.epoch,
@@ -139,6 +164,8 @@ def _context(keys: Keys, store_url: str, part: int | None = None, keep: str | No
     }
     if keep is not None:
         context["keep"] = keep
+    if bucket is not None:
+        context["bucket"] = bucket
     return json.dumps(context)
 
 

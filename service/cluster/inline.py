@@ -112,7 +112,15 @@ class InlineCluster:
             partials.append(perform(plan.run_part, context, plan.spec, part.payload))
             meter.finished(range(n + 1))
         context = self._context(key, None, meter)
-        while plan.combine and len(partials) > 1:
+        if plan.combine and plan.buckets:
+            parts, partials = partials, []
+            for bucket in range(plan.buckets):
+                meter.combined(bucket, plan.buckets)
+                yield
+                context.bucket = bucket
+                partials.append(perform(plan.combine, context, plan.spec, parts))
+            context.bucket = None
+        while plan.combine and not plan.buckets and len(partials) > 1:
             meter.combined(0, 1)
             yield
             width = max(2, plan.fan_in)
@@ -127,7 +135,7 @@ class InlineCluster:
             if part is not None:
                 meter.inside(part, event["done"])
 
-        return Context(key.job_id, key.epoch, self._store_url, part, keep, send)
+        return Context(key.job_id, key.epoch, self._store_url, part, keep, send=send)
 
 
 def _status(run: _Run) -> Status:

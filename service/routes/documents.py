@@ -93,6 +93,7 @@ class Result(Wire):
     rows: int | None
     sha256: str
     expires: datetime | None = None
+    notes: list[str] | None = None
 
 
 class Link(Wire):
@@ -222,6 +223,7 @@ def job_document(
         rows=artifact.rows,
         sha256=artifact.sha256,
         expires=job.expires,
+        notes=list(artifact.notes) or None,
     )
     return JobDocument(
         id=job.id,

@@ -154,7 +154,7 @@ def test_chunked_equals_whole_for_every_op(
     program = prepare(question)
     table = table_of(rows, dictionary=data.draw(st.booleans(), "dictionary"))
     parts = summarise_cut(program, table, cuts, data)
-    compare(question, answer(program, kernel.merge(program, parts)), rows)
+    compare(question, answer(program, kernel.merge(program, parts)).table, rows)
 
 
 @settings(deadline=None, max_examples=10)
@@ -164,9 +164,9 @@ def test_parts_filtered_to_nothing_change_nothing(rows: list[dict[str, Any]], da
     program = prepare(question)
     some = kernel.summarise(program, Batch(program, table_of(rows)))
     none = kernel.empty(program)
-    whole = answer(program, some)
+    whole = answer(program, some).table
     for parts in ([none, some], [some, none, none], [none, kernel.merge(program, [none, some])]):
-        assert _same(answer(program, kernel.merge(program, parts)), whole)
+        assert _same(answer(program, kernel.merge(program, parts)).table, whole)
 
 
 def _same(left: pa.Table, right: pa.Table) -> bool:
@@ -193,7 +193,7 @@ def test_a_larger_table_in_parts_equals_one_pandas_call() -> None:
     table = pa.table({**{n: pa.nulls(size, DATASET.column(n).arrow) for n in TYPES}, **_arrow(frame)})
     cuts = [0, *sorted(random.integers(0, size, 30)), size]
     parts = [kernel.summarise(program, Batch(program, table.slice(a, b - a))) for a, b in pairwise(cuts)]
-    got = answer(program, kernel.merge(program, parts)).to_pandas()
+    got = answer(program, kernel.merge(program, parts)).table.to_pandas()
     expected = frame.groupby(["word", "i"]).f.agg(list(wanted.values())).reset_index()
     expected.columns = pd.Index(["word", "i", *wanted])
     pd.testing.assert_frame_equal(got, expected, check_dtype=False, rtol=1e-9)
@@ -216,7 +216,7 @@ def test_sums_beyond_int64_stay_exact(size: int) -> None:
     draft.measure("sum", "big", None, "sum", "")
     program = prepare(draft.question())
     part = kernel.summarise(program, Batch(program, table_of(rows)))
-    got = answer(program, kernel.merge(program, [part, part])).to_pylist()
+    got = answer(program, kernel.merge(program, [part, part])).table.to_pylist()
     for row in got:
         assert row["sum"] == 2 * sum(limit - n for n in range(size) if "ab"[n % 2] == row["word"])
 
@@ -232,5 +232,5 @@ def test_many_equal_decimals_do_not_drift() -> None:
     draft.measure("sum", "d", None, "sum", "")
     draft.measure("mean", "d", None, "mean", "")
     program = prepare(draft.question())
-    got = answer(program, kernel.summarise(program, Batch(program, table))).to_pylist()
+    got = answer(program, kernel.summarise(program, Batch(program, table))).table.to_pylist()
     assert got == [{"sum": Decimal("30000.00"), "mean": 0.1}]

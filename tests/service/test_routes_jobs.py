@@ -167,6 +167,7 @@ def test_the_document_of_a_finished_job_describes_its_result(house: House) -> No
         "rows": 2,
         "sha256": file.headers["ETag"].strip('"'),
         "expires": None,
+        "notes": ["Read 4 rows."],
     }
     assert utc(document["started"]) <= utc(document["finished"])
     assert {link["rel"] for link in document["links"]} >= {"self", "status", "result", "results"}

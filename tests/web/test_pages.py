@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from service.model import JobError
-from tests.service.routing import Answer, House, opened, with_sales
+from tests.service.routing import OTHER, REPORT, Answer, House, opened, with_sales
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
@@ -93,7 +93,7 @@ def test_a_form_of_another_site_changes_nothing(house: House, path: str) -> None
 
 
 def test_the_page_of_a_job_says_where_it_is_and_how_it_ended(house: House) -> None:
-    first, second = (str(house.post().json["id"]) for _ in range(2))
+    first, second = (str(house.post(question).json["id"]) for question in (REPORT, OTHER))
     page = house.get(f"/jobs/{second}")
     assert "waiting 1 job is ahead." in text(page)
     assert "data-active" in page.text and 'http-equiv="refresh"' in page.text
