@@ -19,6 +19,7 @@ from pipelines.errors import BadInput
 from pipelines.imports.child import guarded
 from pipelines.imports.convert import Numbers, Rows, convert, in_range
 from pipelines.imports.layout import unique_names
+from pipelines.imports.parquet_file import FAR, batches, open_file
 from pipelines.imports.rejects import Reject, cut
 from pipelines.imports.source import Source
 from pipelines.imports.survey import SourceColumn, Survey, columns_of, no_rows
@@ -40,7 +41,7 @@ def survey(context: Context, spec: Json, source: Source) -> Survey:
     """Footer, parts and types, from a child that has decoded all of it once. BadInput for a damaged file."""
     given = {"store": context.store_url, "source": source.place, "name": source.name}
     told = guarded(context, "pipelines.imports.columnar:probe", given, source.name, source.size)
-    with _open(source) as file:
+    with open_file(source) as file:
         parts = _parts(file.metadata)
     if not parts:
         raise no_rows(source.name)
@@ -58,7 +59,7 @@ def probe(argument: Json) -> Json:
     """
     store = open_store(argument["store"])
     source = Source(argument["name"], store, argument["source"].get("store"), argument["source"].get("file"))
-    with _open(source) as file:
+    with open_file(source) as file:
         schema, metadata = file.schema_arrow, file.metadata
         types = [_declared(field) for field in schema]
         cells = metadata.num_rows * max(1, metadata.num_columns)
@@ -67,7 +68,7 @@ def probe(argument: Json) -> Json:
             raise _bomb(source, f"{metadata.num_rows:,} rows x {metadata.num_columns:,} columns")
         plain = 0
         for part in _parts(metadata):
-            for batch in _batches(file, part.payload["groups"], source, _PROBED):
+            for batch in batches(file, part.payload["groups"], source, _PROBED):
                 plain += _unfolded(batch)
                 if plain > most:
                     raise _bomb(source, f"more than {most >> 20:,} MB")
@@ -89,8 +90,8 @@ def read(context: Context, spec: Json, payload: Json) -> Iterator[Loaded]:
     piece, columns = spec["pieces"][payload["piece"]], columns_of(spec)
     source = Source.of(context.store, piece)
     row, total = payload["row"], payload["rows"]
-    with _open(source) as file:
-        for batch in _batches(file, payload["groups"], source, payload["batch"]):
+    with open_file(source) as file:
+        for batch in batches(file, payload["groups"], source, payload["batch"]):
             arrays, rejects = _values(batch, columns, piece["places"], row)
             table = pa.Table.from_arrays(arrays, names=[column.name for column in columns])
             if rejects:
@@ -108,18 +109,6 @@ def _unfolded(batch: pa.RecordBatch) -> int:
         column.cast(column.type.value_type).nbytes if pa.types.is_dictionary(column.type) else column.nbytes
         for column in batch.columns
     )
-
-
-def _batches(file: pq.ParquetFile, groups: list[int], source: Source, size: int) -> Iterator[pa.RecordBatch]:
-    batches = file.iter_batches(size, row_groups=groups, use_threads=False)
-    while True:
-        try:
-            batch = next(batches, None)
-        except (OSError, pa.ArrowException) as error:
-            raise _damaged(source, error) from error
-        if batch is None:
-            return
-        yield batch
 
 
 def _bomb(source: Source, said: str) -> BadInput:
@@ -156,26 +145,6 @@ def natural_type(kind: pa.DataType) -> str | None:
     return "text" if is_text or is_bytes or types.is_null(kind) else None
 
 
-def _open(source: Source) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(
-            source.for_arrow(),
-            memory_map=True,
-            pre_buffer=False,
-            page_checksum_verification=True,
-            coerce_int96_timestamp_unit="us",
-        )
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(source, error) from error
-
-
-def _damaged(source: Source, error: Exception) -> BadInput:
-    reason = str(error).splitlines()[0].replace(str(source.for_arrow()), source.name)
-    return BadInput(
-        f"The file {source.name!r} is not a Parquet file that can be read ({reason}); write it again."
-    )
-
-
 def _parts(metadata: pq.FileMetaData) -> tuple[Part, ...]:
     """Row groups side by side until a part is worth its while."""
     parts: list[Part] = []
@@ -206,6 +175,7 @@ def _values(
         values, failed = _converted(array, column)
         for index in failed.tolist():
             shown = array[index].value if pa.types.is_timestamp(array.type) else array[index].as_py()
+            shown = "a time beyond all calendars" if shown == FAR else shown
             complaint = column.target.complaint(cut(str(shown)))
             bad.setdefault(int(index), f", column {column.source!r}: {complaint}")
         arrays.append(values)

@@ -145,57 +145,37 @@ class _Reader:
 
     def values(self, file: IO[bytes], encoding: str, *, in_array: bool) -> None:
         """Values one after the other, with or without brackets around them all."""
-        text, line, position, final = "", 1, 0, False
-        decoder = codecs.getincrementaldecoder(encoding)("strict")
-        opened = not in_array
+        text = _Text(self._name, file, encoding)
+        if in_array:
+            text.skip()
+            text.move(text.position + 1)
         first: list[tuple[int, Any]] = []
-        while True:
-            position = self._skip(text, position)
-            if not opened and position < len(text):
-                position, opened = self._skip(text, position + 1), True
-            if position < len(text) and text[position] != "]":
-                found = self._decoded(text, position, final, line)
-                if found is not None:
-                    value, end = found
-                    line += text.count("\n", 0, position)
-                    if in_array or first:
-                        self._taken(line, value)
-                    else:
-                        first.append((line, value))
-                    line -= text.count("\n", 0, position)
-                    position = end
-                    continue
-            elif position < len(text):
-                self._check_rest(text[position + 1 :], file)
+        while text.skip():
+            if text.at("]"):
+                self._check_rest(text.rest(), file)
                 return
-            if final:
-                break
-            line += text.count("\n", 0, position)
-            text, position = text[position:], 0
-            block = file.read(max(_BLOCK, len(text)))
-            final = not block
-            try:
-                text += decoder.decode(block, final)
-            except UnicodeDecodeError:
-                raise BadInput(f"The file {self._name!r} is not {encoding}; set options.encoding.") from None
-            if len(text) > 4 * _LONGEST:
-                raise BadInput(
-                    f"A value of {self._name!r} is longer than {_LONGEST >> 20} MB; it is refused."
-                )
+            found = self._decoded(text)
+            if found is None:
+                continue  # there is more text now
+            value, end = found
+            if in_array or first:
+                self._taken(text.line, value)
+            first = first or [(text.line, value)]
+            text.move(end)
         if in_array:
             raise BadInput(f"The JSON array of {self._name!r} is not closed; the file is cut short.")
         self._alone(first)
 
-    def _decoded(self, text: str, position: int, final: bool, line: int) -> tuple[Any, int] | None:
-        """(value, where it ends), None when more text may complete it."""
+    def _decoded(self, text: _Text) -> tuple[Any, int] | None:
+        """(value, where it ends), None when more text came that may complete it."""
         try:
-            return self._decoder.raw_decode(text, position)
+            return self._decoder.raw_decode(text.text, text.position)
         except RecursionError:
             raise BadInput(f"The file {self._name!r} is nested too deep; it is refused.") from None
         except json.JSONDecodeError as error:
-            if not final and len(text) - position < _LONGEST:
+            if len(text.text) - text.position < _LONGEST and text.more():
                 return None
-            at = line + text.count("\n", 0, min(error.pos, len(text)))
+            at = text.line + text.text.count("\n", text.position, min(error.pos, len(text.text)))
             raise BadInput(f"Line {at} of {self._name!r}: the JSON is broken ({error.msg}).") from None
 
     def _alone(self, first: list[tuple[int, Any]]) -> None:
@@ -203,10 +183,8 @@ class _Reader:
         if not first:
             return
         line, value = first[0]
-        lists = [
-            v for v in value.values() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)
-        ]
-        if self.records == 0 and isinstance(value, dict) and len(lists) == 1:
+        lists = [each for each in value.values() if _is_table(each)] if isinstance(value, dict) else []
+        if self.records == 0 and len(lists) == 1:
             for each in lists[0]:
                 self._taken(line, each)
         else:
@@ -217,10 +195,6 @@ class _Reader:
             raise BadInput(
                 f"The file {self._name!r} has more text behind its JSON array; import one array a file."
             )
-
-    def _skip(self, text: str, position: int) -> int:
-        found = _SPACE.match(text, position)
-        return found.end() if found else position
 
     def _taken(self, line: int, value: Any) -> None:
         try:
@@ -246,6 +220,49 @@ class _Reader:
         return found
 
 
+class _Text:
+    """A file's text block by block: what is read is dropped, `line` is that of `position`."""
+
+    def __init__(self, name: str, file: IO[bytes], encoding: str) -> None:
+        self._name, self._file, self._encoding = name, file, encoding
+        self._decoder = codecs.getincrementaldecoder(encoding)("strict")
+        self.text, self.position, self.line, self._final = "", 0, 1, False
+
+    def skip(self) -> bool:
+        """Go to the next character that is neither blank nor a comma; False at the end."""
+        while True:
+            found = _SPACE.match(self.text, self.position)
+            self.move(found.end() if found else self.position)
+            if self.position < len(self.text):
+                return True
+            if not self.more():
+                return False
+
+    def at(self, character: str) -> bool:
+        return self.text.startswith(character, self.position)
+
+    def move(self, position: int) -> None:
+        self.line += self.text.count("\n", self.position, position)
+        self.position = position
+
+    def rest(self) -> str:
+        return self.text[self.position + 1 :]
+
+    def more(self) -> bool:
+        """Read on; False when there is no more."""
+        if self._final:
+            return False
+        self.text, self.position = self.text[self.position :], 0
+        block = self._file.read(max(_BLOCK, len(self.text)))
+        self._final = not block
+        try:
+            self.text += self._decoder.decode(block, self._final)
+        except UnicodeDecodeError:
+            said = f"The file {self._name!r} is not {self._encoding}; set options.encoding."
+            raise BadInput(said) from None
+        return not self._final
+
+
 def _physical_lines(file: IO[bytes], encoding: str) -> Iterator[str]:
     """Lines of the file; of one that is too long only the beginning."""
     reader = codecs.getreader(encoding)(file, "replace") if encoding != "utf-8" else None
@@ -257,6 +274,10 @@ def _physical_lines(file: IO[bytes], encoding: str) -> Iterator[str]:
             while (more := file.readline(_LONGEST)) and not more.endswith(b"\n"):
                 pass
         yield raw.decode(errors="replace")
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
 def _first_line_is_whole(head: str) -> bool:

@@ -99,6 +99,9 @@ def test_rows_read_are_rows_loaded_and_rejected(
         st.sampled_from([b'"x",1', b'"x",1,"r",2', b'"x",no,"r"', b'"x"y,1,"r"', b'"\xff",1,"r"', b'"x,1,r'])
     )
     place = data.draw(st.integers(1, len(lines) - 1))
+    if bad == b'"x,1,r' and place < len(lines):
+        # a quote of the next line that a delimiter or a quote follows may as well be the one that closes it
+        assume(lines[place][1:2] not in (b",", b'"', b""))
     lines.insert(place, bad)
     options: Json = {
         **{"delimiter": ",", "quote": '"', "escape": None, "encoding": "utf-8", "header": True, "skip": 0},

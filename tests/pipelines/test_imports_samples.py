@@ -159,3 +159,10 @@ def test_every_file_is_as_expected_or_explained() -> None:
     found = {each.file: each for each in outcomes(SAMPLES, "dirty/")}
     assert [each for each in found.values() if each.verdict == "DIFFERS"] == []
     assert len(found) == 56
+
+
+def test_times_of_an_old_kind_do_not_wrap_around(shop: Workshop) -> None:
+    receipt = shop.load("t", SAMPLES / "parquet" / "int96_from_spark.parquet", {"maxBadShare": 0.2})
+    assert (receipt["rowsLoaded"], receipt["rowsRejected"]) == (5, 1)
+    assert [each and each.year for each in shop.table("t")["a"].to_pylist()] == [2024, 2024, 2024, 9999, None]
+    assert "beyond all calendars" in shop.rejects()[0][1]

@@ -32,8 +32,7 @@ EXPLAINED: dict[str, str] = {
         "the stated rule."
     ),
     "parquet/int96_from_spark.parquet": (
-        "One of six times is far beyond the year 9999, which no dataset type holds: a bad row; 1 of "
-        "6 is above "
-        "maxBadShare. Refused with its row and value; never turned into 1816 silently."
+        "One of six times is eleven million years ahead, which no type of a dataset holds: a bad row, and 1 "
+        "of 6 is above maxBadShare. Refused with its row; never wrapped around to 1816 silently."
     ),
 }
