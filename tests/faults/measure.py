@@ -10,6 +10,7 @@ import json
 import random
 import signal
 import statistics
+import sys
 import threading
 import time
 import uuid
@@ -280,6 +281,7 @@ def main() -> None:
     parser.add_argument("what", choices=("cancel", "pace", "queue"))
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing it started may stay
     site: Site = Embedded() if given.database == "sqlite" else Scaled(servers=2, dispatchers=2)
     try:
         site.restore()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import signal
 import sys
 import time
 from collections import Counter
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 31))
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing it started may stay
     click.echo(f"seed {given.seed}, {given.database}, {given.minutes:g} minutes")
     verdict, figures = soak(given.minutes, given.seed, given.database)
     click.echo(json.dumps(figures, indent=2))
