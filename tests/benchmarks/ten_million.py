@@ -60,7 +60,7 @@ def import_sales(live: Server, file: Path) -> None:
 
 
 def never_asked(body: dict[str, Any]) -> dict[str, Any]:
-    """The same work under another question: what was asked before, or kept of it, would be answered at once."""
+    """The same work under another question: what was asked before, or is kept, is answered at once."""
     odd = next(_NUMBERS)
     measures = [
         {**each, "of": f"{each['of']} + {odd}"} if "*" in each.get("of", "") else each
