@@ -21,7 +21,7 @@ from pipelines.store import Store
 from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
 from service.eta import Estimate, estimate
 from service.model import Event, Job, JobState, NewJob, Priority, new_id
-from service.submission import Upload, allowed_file, checked_key, digest, faults_of, priority_of
+from service.submission import Upload, checked_key, digest, faults_of, file_of, priority_of
 from service.tracker import Page, Tracker
 
 if TYPE_CHECKING:
@@ -48,12 +48,14 @@ class Jobs:
         store: Store,
         *,
         input_folders: Sequence[Path] = (),
+        ffmpeg: str | None = None,
         clock: Callable[[], datetime] | None = None,
         pipelines: Mapping[str, Pipeline] | None = None,
     ) -> None:
         self._tracker = tracker
         self._store = store
         self._folders = tuple(input_folders)
+        self._ffmpeg = ffmpeg
         self._clock = clock or tracker.clock
         self._given = pipelines
 
@@ -85,32 +87,35 @@ class Jobs:
         owner: str = "local",
     ) -> tuple[Job, bool]:
         """As submit_report. An upload that no new job took over is deleted from the store."""
-        uploaded = isinstance(source, Upload)
-        parameters: Json = {
-            "dataset": dataset,
-            "source": source.name if isinstance(source, Upload) else source,
-        }
+        name = source.name if isinstance(source, Upload) else source
+        parameters: Json = {"dataset": dataset, "source": name}
         if options is not None:
             parameters["options"] = options
-        content = [source.bytes, source.sha256] if isinstance(source, Upload) else []
-        body = {**parameters, "content": content}
-        try:
-            job, replayed = self._submit(
-                "import",
-                body,
-                key,
-                priority,
-                owner,
-                lambda: self._parse_import(parameters, source),
-                parameters,
-            )
-        except (InvalidRequest, KeyReused):
-            if uploaded:
-                self._drop(source)
-            raise
-        if replayed and uploaded:
-            self._drop(source)
-        return job, replayed
+
+        def parse() -> Request:
+            return self._parse_import(parameters, source)
+
+        return self._submit_files("import", parameters, [source], key, priority, owner, parse, parameters)
+
+    def submit_video(
+        self,
+        *,
+        operation: str,
+        sources: Sequence[Upload | str],
+        parameters: Json | None = None,
+        key: str | None = None,
+        priority: Priority | str | None = None,
+        owner: str = "local",
+    ) -> tuple[Job, bool]:
+        """As submit_import; most operations take one source."""
+        names = [source.name if isinstance(source, Upload) else source for source in sources]
+        body: Json = {"operation": operation, "source": names, "parameters": parameters or {}}
+        given = {"operation": operation, "parameters": parameters, "ffmpeg": self._ffmpeg}
+
+        def parse() -> Request:
+            return self._parse_video(given, sources)
+
+        return self._submit_files("video", body, sources, key, priority, owner, parse)
 
     def import_faults(self, dataset: Any, options: Any = None) -> Sequence[Fault]:
         """What is wrong with an import whatever its file: for a request that is refused already."""
@@ -231,6 +236,12 @@ class Jobs:
 
         return describe()
 
+    def video_operations(self) -> Sequence[Json]:
+        """Every video operation with the JSON Schema of its parameters."""
+        from pipelines.video.operations import describe
+
+        return describe()
+
     # --- inside
 
     @property
@@ -246,21 +257,51 @@ class Jobs:
 
     def _parse_import(self, parameters: Json, source: Upload | str) -> Request:
         payload: Json = {name: value for name, value in parameters.items() if name != "source"}
-        if isinstance(source, Upload):
-            payload |= {"name": source.name, "bytes": source.bytes, "sha256": source.sha256}
-            return self._parse("import", {**payload, "source": {"store": source.key}})
         try:
-            path = allowed_file(source, self._folders)
+            file = file_of(source, self._folders)
         except InvalidRequest as refused:
             raise InvalidRequest([*refused.faults, *self._faults_beside_source(payload)]) from None
-        payload |= {"name": path.name, "bytes": path.stat().st_size, "sha256": None}
-        return self._parse("import", {**payload, "source": {"file": str(path)}})
+        return self._parse("import", {**payload, **file})
+
+    def _parse_video(self, payload: Json, sources: Sequence[Upload | str]) -> Request:
+        files: list[Json] = []
+        faults = [
+            f for each in sources for f in faults_of(lambda s=each: files.append(file_of(s, self._folders)))
+        ]
+        if faults:
+            rest = faults_of(lambda: self._parse("video", {**payload, "files": []}))
+            raise InvalidRequest([*faults, *(each for each in rest if each.pointer != "/source")])
+        return self._parse("video", {**payload, "files": files})
 
     def _faults_beside_source(self, payload: Json) -> Sequence[Fault]:
         """What else is wrong with an import whose file was refused: all faults are told at once."""
         nothing = {"source": {"file": ""}, "name": "", "bytes": 0, "sha256": None}
         found = faults_of(lambda: self._parse("import", {**payload, **nothing}))
         return [fault for fault in found if not fault.pointer.startswith("/source")]
+
+    def _submit_files(
+        self,
+        kind: str,
+        body: Json,
+        sources: Sequence[Upload | str],
+        key: str | None,
+        priority: Priority | str | None,
+        owner: str,
+        parse: Callable[[], Request],
+        parameters: Json | None = None,
+    ) -> tuple[Job, bool]:
+        """Uploads that no new job took over are deleted from the store."""
+        uploads = [source for source in sources if isinstance(source, Upload)]
+        content = [part for each in uploads for part in (each.bytes, each.sha256)]
+        try:
+            submitted = {**body, "content": content}
+            job, replayed = self._submit(kind, submitted, key, priority, owner, parse, parameters)
+        except (InvalidRequest, KeyReused):
+            self._drop(uploads)
+            raise
+        if replayed:
+            self._drop(uploads)
+        return job, replayed
 
     def _submit(
         self,
@@ -300,5 +341,6 @@ class Jobs:
         )
         return self._tracker.accept(new)
 
-    def _drop(self, source: Any) -> None:
-        self._store.delete(source.key.removesuffix("/data"))
+    def _drop(self, uploads: Sequence[Upload]) -> None:
+        for upload in uploads:
+            self._store.delete(upload.key.removesuffix("/data"))

@@ -120,9 +120,7 @@ class Retention:
         self._seen.pop(key, None)
 
     def _orphans(self) -> Iterator[Stat]:
-        needed = {
-            spec["source"].get("store") for spec in self._tracker.active_specs("import", failed_within=_RETRY)
-        }
+        needed = {key for kind in ("import", "video") for key in self._uploads_of(kind)}
         yield from (stat for stat in self._store.list("uploads") if f"{_folder(stat.key)}/data" not in needed)
         scratch = {stat: stat.key.split("/")[1] for stat in self._store.list("scratch")}
         yield from (stat for stat, job, _ in self._without_work(scratch))
@@ -131,6 +129,12 @@ class Retention:
         for stat, _, state in self._without_work({stat: each.job_id for stat, each in written.items()}):
             if state is not JobState.SUCCESSFUL and not is_published(self._store, written[stat]):
                 yield stat
+
+    def _uploads_of(self, kind: str) -> Iterator[str | None]:
+        """The uploads that jobs of a kind may still read. One with a single file may name it itself."""
+        for spec in self._tracker.active_specs(kind, failed_within=_RETRY):
+            for file in spec.get("files") or [spec]:
+                yield file["source"].get("store")
 
     def _orphaned_results(self) -> Iterator[Stat]:
         """Results of jobs that ended without one, and what other runs of successful jobs left."""

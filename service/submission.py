@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import Fault, InvalidRequest, nearest
+from pipelines.plan import Json
 from service.model import Priority
 
 _KEY_LENGTH = 255
@@ -77,6 +78,16 @@ def allowed_file(given: Any, folders: Sequence[Path]) -> Path:
     raise _refusal(
         f"{given!r} is no file in an input folder of this service; put it there, or upload the file."
     )
+
+
+def file_of(source: Upload | str, folders: Sequence[Path]) -> Json:
+    """A source as pipelines take it: name, place, bytes, sha256 (None where nobody has counted)."""
+    if isinstance(source, Upload):
+        place = {"store": source.key}
+        return {"name": source.name, "bytes": source.bytes, "sha256": source.sha256, "source": place}
+    path = allowed_file(source, folders)
+    size = path.stat().st_size
+    return {"name": path.name, "bytes": size, "sha256": None, "source": {"file": str(path)}}
 
 
 def _found(given: str, folders: Sequence[Path]) -> Iterator[Path]:

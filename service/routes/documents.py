@@ -94,6 +94,7 @@ class Result(Wire):
     sha256: str
     expires: datetime | None = None
     notes: list[str] | None = None
+    media: dict[str, Any] | None = None
 
 
 class Link(Wire):
@@ -224,6 +225,7 @@ def job_document(
         sha256=artifact.sha256,
         expires=job.expires,
         notes=list(artifact.notes) or None,
+        media=artifact.media,
     )
     return JobDocument(
         id=job.id,

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import BadInput, Canceled
-from pipelines.imports import child, records, unpack
+from pipelines import child
+from pipelines.imports import records, unpack
 from pipelines.run import Context
 from tests.pipelines.importing import Workshop
 
