@@ -121,7 +121,9 @@ class Retention:
 
     def _orphans(self) -> Iterator[Stat]:
         needed = {
-            spec["source"].get("store") for spec in self._tracker.active_specs("import", failed_within=_RETRY)
+            file["source"].get("store")
+            for spec in self._tracker.active_specs("import", failed_within=_RETRY)
+            for file in spec["files"]
         }
         yield from (stat for stat in self._store.list("uploads") if f"{_folder(stat.key)}/data" not in needed)
         scratch = {stat: stat.key.split("/")[1] for stat in self._store.list("scratch")}

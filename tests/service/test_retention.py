@@ -108,8 +108,8 @@ def test_kept_partials_go_before_results(house: House) -> None:
 
 def test_uploads_stay_while_an_import_needs_them(house: House) -> None:
     waiting, done = house.put("uploads/a/data"), house.put("uploads/b/data")
-    house.accept("import", source={"store": waiting})
-    house.succeed(house.accept("import", source={"store": done}))
+    house.accept("import", files=[{"source": {"store": waiting}}])
+    house.succeed(house.accept("import", files=[{"source": {"store": done}}]))
     _, second = sweeps(house.retention(), house)
     assert second.orphans == 1
     assert [key for key in house.stored() if key.startswith("uploads")] == [waiting]

@@ -32,7 +32,7 @@ def test_readyz_tells_the_workers_and_does_not_require_them(house: House) -> Non
         "status": "ready",
         "database": True,
         "store": True,
-        "workers": 0,
+        "workers": None,
         "dispatching": False,
         "scheduler": None,
     }
