@@ -152,7 +152,7 @@ class Hauler:
 
     def import_file(
         self,
-        path: str | Path,
+        path: str | Path | Sequence[str | Path],
         *,
         dataset: str,
         mode: str | None = None,
@@ -161,14 +161,21 @@ class Hauler:
         priority: str | None = None,
         **options: Any,
     ) -> JobHandle:
-        """Load a file of this machine into a dataset; other import options are keywords (`delimiter=";"`)."""
-        source = Path(path).expanduser()
-        if not source.is_file():
-            raise FileNotFoundError(f"There is no file {str(path)!r} to import.")
+        """Load a file of this machine into a dataset; other import options are keywords (`delimiter=";"`).
+
+        Several paths are one table: their columns must have the same names.
+        """
+        given_paths = [path] if isinstance(path, str | Path) else list(path)
+        sources = [Path(each).expanduser() for each in given_paths]
+        if not sources:
+            raise ValueError("import_file() got no path; give at least one.")
+        for each, source in zip(given_paths, sources, strict=True):
+            if not source.is_file():
+                raise FileNotFoundError(f"There is no file {str(each)!r} to import.")
         given = {"mode": mode, "columns": columns, **options}
         chosen = _plain({name: value for name, value in given.items() if value is not None})
         submission = Submission(key or uuid.uuid4().hex, priority)
-        return self._handle(self._transport.submit_import(source, dataset, chosen, submission))
+        return self._handle(self._transport.submit_import(sources, dataset, chosen, submission))
 
     def jobs(self, *, status: str | None = None, kind: str | None = None, limit: int = 50) -> list[JobHandle]:
         """The newest jobs first, of one status (`"failed"`) or kind (`"import"`) if asked.

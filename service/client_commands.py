@@ -84,7 +84,9 @@ def report(
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
 @click.option("--dataset", required=True, help="Name of the dataset to load into.")
 @click.option(
     "--mode",
@@ -105,7 +107,7 @@ def report(
 @_waits
 @_client
 def import_(
-    file: Path,
+    files: Sequence[Path],
     dataset: str,
     mode: str | None,
     columns: str | None,
@@ -115,7 +117,7 @@ def import_(
     server: str | None,
     as_json: bool,
 ) -> None:
-    """Load a CSV, TSV or Parquet file into a dataset.
+    """Load a file into a dataset, or several files of the same columns.
 
     Prints the id of the job; with --wait the receipt.
 
@@ -129,7 +131,7 @@ def import_(
     if taken := sorted({"columns", "dataset", "key", "mode", "path", "priority"} & set(more)):
         raise click.UsageError(f"{taken[0]!r} is no import option for -p; see haulier import --help.")
     with _connected(server) as (hauler, _):
-        job = hauler.import_file(file, dataset=dataset, mode=mode, columns=chosen, **more)
+        job = hauler.import_file(files, dataset=dataset, mode=mode, columns=chosen, **more)
         _finish(job, stay=stay, output=None, timeout=timeout, as_json=as_json)
 
 

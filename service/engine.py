@@ -35,11 +35,11 @@ _SWEEP = 60.0  # seconds between two looks for what may go
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What works right now. `workers` are the Dask worker processes last seen."""
+    """What works right now. `workers` are the Dask worker processes last seen; None: it asks no cluster."""
 
     database: bool
     store: bool
-    workers: int
+    workers: int | None
     dispatching: bool
 
 
@@ -120,7 +120,7 @@ class Engine:
             database = True
         except Unavailable:
             database = False
-        workers = self.cluster.workers() if self.cluster is not None else 0
+        workers = self.cluster.workers() if self.cluster is not None else None
         dispatching = self._thread is not None and self._thread.is_alive()
         return Health(database, self._store_answers(), workers, dispatching)
 

@@ -21,7 +21,18 @@ from pipelines.store import Store
 from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
 from service.eta import Estimate, estimate
 from service.model import Event, Job, JobState, NewJob, Priority, new_id
-from service.submission import Upload, allowed_file, checked_key, digest, faults_of, priority_of
+from service.submission import (
+    Sources,
+    Upload,
+    checked_key,
+    content_of,
+    digest,
+    faults_of,
+    files_of,
+    names_of,
+    priority_of,
+    uploads_of,
+)
 from service.tracker import Page, Tracker
 
 if TYPE_CHECKING:
@@ -78,22 +89,17 @@ class Jobs:
         self,
         *,
         dataset: str,
-        source: Upload | str,
+        source: Sources,
         options: Json | None = None,
         key: str | None = None,
         priority: Priority | str | None = None,
         owner: str = "local",
     ) -> tuple[Job, bool]:
-        """As submit_report. An upload that no new job took over is deleted from the store."""
-        uploaded = isinstance(source, Upload)
-        parameters: Json = {
-            "dataset": dataset,
-            "source": source.name if isinstance(source, Upload) else source,
-        }
+        """As submit_report; several sources are one table. Uploads that no new job took over are deleted."""
+        parameters: Json = {"dataset": dataset, "source": names_of(source)}
         if options is not None:
             parameters["options"] = options
-        content = [source.bytes, source.sha256] if isinstance(source, Upload) else []
-        body = {**parameters, "content": content}
+        body = {**parameters, "content": content_of(source)}
         try:
             job, replayed = self._submit(
                 "import",
@@ -105,10 +111,9 @@ class Jobs:
                 parameters,
             )
         except (InvalidRequest, KeyReused):
-            if uploaded:
-                self._drop(source)
+            self._drop(source)
             raise
-        if replayed and uploaded:
+        if replayed:
             self._drop(source)
         return job, replayed
 
@@ -244,22 +249,18 @@ class Jobs:
     def _parse(self, kind: str, payload: Json) -> Request:
         return self._pipelines[kind].parse(payload, self.catalog)
 
-    def _parse_import(self, parameters: Json, source: Upload | str) -> Request:
+    def _parse_import(self, parameters: Json, source: Sources) -> Request:
         payload: Json = {name: value for name, value in parameters.items() if name != "source"}
-        if isinstance(source, Upload):
-            payload |= {"name": source.name, "bytes": source.bytes, "sha256": source.sha256}
-            return self._parse("import", {**payload, "source": {"store": source.key}})
         try:
-            path = allowed_file(source, self._folders)
+            files = files_of(source, self._folders)
         except InvalidRequest as refused:
             raise InvalidRequest([*refused.faults, *self._faults_beside_source(payload)]) from None
-        payload |= {"name": path.name, "bytes": path.stat().st_size, "sha256": None}
-        return self._parse("import", {**payload, "source": {"file": str(path)}})
+        return self._parse("import", {**payload, "files": files})
 
     def _faults_beside_source(self, payload: Json) -> Sequence[Fault]:
         """What else is wrong with an import whose file was refused: all faults are told at once."""
         nothing = {"source": {"file": ""}, "name": "", "bytes": 0, "sha256": None}
-        found = faults_of(lambda: self._parse("import", {**payload, **nothing}))
+        found = faults_of(lambda: self._parse("import", {**payload, "files": [nothing]}))
         return [fault for fault in found if not fault.pointer.startswith("/source")]
 
     def _submit(
@@ -300,5 +301,6 @@ class Jobs:
         )
         return self._tracker.accept(new)
 
-    def _drop(self, source: Any) -> None:
-        self._store.delete(source.key.removesuffix("/data"))
+    def _drop(self, source: Sources) -> None:
+        for upload in uploads_of(source):
+            self._store.delete(upload.key.removesuffix("/data"))

@@ -12,7 +12,7 @@ import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ from service.transport import (
 if TYPE_CHECKING:
     from service.engine import Engine
     from service.settings import Settings
+    from service.submission import Upload
 
 _BLOCK = 1 << 20
 _LOGGERS = ("service", "haulier")
@@ -143,17 +144,15 @@ class LocalTransport:
             job, _ = self._jobs.submit_report(body, key=submission.key, priority=submission.priority)
             return self._status(job)
 
-    def submit_import(self, path: Path, dataset: str, options: Json, submission: Submission) -> JobStatus:
-        from service.submission import Upload
-
-        store_key = f"uploads/{uuid.uuid4().hex}/data"
+    def submit_import(
+        self, paths: Sequence[Path], dataset: str, options: Json, submission: Submission
+    ) -> JobStatus:
         with _answering():
-            with path.open("rb") as source, self._engine.store.put(store_key) as sink:
-                shutil.copyfileobj(source, sink, _BLOCK)
-            upload = Upload(path.name, store_key, sink.bytes, sink.sha256)
             job, _ = self._jobs.submit_import(
                 dataset=dataset,
-                source=upload,
+                source=[self._uploaded(path) for path in paths]
+                if len(paths) > 1
+                else self._uploaded(paths[0]),
                 options=options,
                 key=submission.key,
                 priority=submission.priority,
@@ -221,6 +220,14 @@ class LocalTransport:
             self._closed = True
             atexit.unregister(self.close)
             _give_back(self._engine)
+
+    def _uploaded(self, path: Path) -> Upload:
+        from service.submission import Upload
+
+        key = f"uploads/{uuid.uuid4().hex}/data"
+        with path.open("rb") as source, self._engine.store.put(key) as sink:
+            shutil.copyfileobj(source, sink, _BLOCK)
+        return Upload(path.name, key, sink.bytes, sink.sha256)
 
     def _status(self, job: Job) -> JobStatus:
         estimate, queue = self._jobs.estimate(job), self._jobs.queue(job)

@@ -75,7 +75,7 @@ class Server:
 
     def wait_for_workers(self, count: int) -> None:
         deadline = time.monotonic() + 120
-        while self.call("GET", "/readyz")[2].get("workers", 0) < count:
+        while (self.call("GET", "/readyz")[2].get("workers") or 0) < count:
             assert time.monotonic() < deadline, "the workers did not come"
             time.sleep(0.1)
 

@@ -46,6 +46,18 @@ class Draft:
             self.fault(at, f"Dataset {self.dataset.name!r} has no column {column!r}{near}")
         return self.kinds.get(column)
 
+    def reserve(self, *names: str) -> None:
+        """Names of columns that the report type adds; what would be called so too must take another."""
+        self._names |= dict.fromkeys(names, "")
+
+    def timed(self, column: str, at: str) -> Kind | None:
+        """The kind of a column of times; a fault and None when it is none."""
+        kind = self.kind(column, at)
+        if kind is None or kind.timed:
+            return kind
+        self.fault(at, f"Column {column!r} is {kind.word}; name a column of timestamps or dates.")
+        return None
+
     def key(self, column: str, grain: str | None, name: str | None, at: str, name_at: str = "") -> None:
         """Group by a column or by its time at a grain."""
         kind = self.kind(column, at)

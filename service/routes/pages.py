@@ -94,7 +94,7 @@ def import_() -> Redirect | tuple[str, int]:
     try:
         form = form_upload(site().store)
         job, _ = site().jobs.submit_import(
-            dataset=form.dataset or "", source=form.upload, options=form.options
+            dataset=form.dataset or "", source=form.uploads, options=form.options
         )
     except (InvalidRequest, ServiceError) as error:
         return _home("import", error), HTTPStatus.UNPROCESSABLE_ENTITY

@@ -19,7 +19,7 @@ class Ready(BaseModel):
     status: str
     database: bool
     store: bool
-    workers: int
+    workers: int | None  # null: this process does not dispatch, and asks no cluster
     dispatching: bool
     scheduler: str | None
 

@@ -52,7 +52,7 @@ class Embedded(Site):
     def wait_for_workers(self, seconds: float = 60.0) -> None:
         def come() -> bool:
             answer = self.client.call("ready", "GET", "/readyz").answer
-            return isinstance(answer, dict) and answer.get("workers", 0) >= self.workers_wanted
+            return isinstance(answer, dict) and (answer.get("workers") or 0) >= self.workers_wanted
 
         eventually("the workers", come, seconds)
 
