@@ -228,6 +228,10 @@ class Tracker:
         """The states of those ids that are jobs."""
         return self.database.read(lambda connection: retention.states(connection, ids))
 
+    def keepers(self, ids: Iterable[str]) -> set[str]:
+        """Those of these jobs whose results are still to be there."""
+        return self.database.read(lambda connection: retention.keepers(connection, ids))
+
     def active_specs(self, kind: str, failed_within: float | None = None) -> Sequence[Json]:
         """The specs of all jobs of a kind that have not ended, or failed in the last seconds given."""
         return self.database.read(lambda c: retention.specs_in_use(c, self.database, kind, failed_within))
