@@ -247,7 +247,7 @@ def test_a_profile_of_some_columns_of_no_rows(sales: Workshop) -> None:
         ("cohort", {"entity": "woh"}, "/entity", "did you mean 'who'?"),
         ("cohort", {"entity": "who", "time": "units"}, "/time", "name a column of timestamps or dates"),
         ("cohort", {"entity": "who", "grain": "moth"}, "/grain", "did you mean 'month'?"),
-        ("distribution", {"of": "unitz"}, "/of", "did you mean 'units'?"),
+        ("distribution", {"of": "unitz"}, "/of", "or 'units'?"),
         ("distribution", {"of": "who"}, "/of", "'who' is text; name a number"),
         ("distribution", {"of": "amount / units"}, "/of", "give 'width' or 'edges'"),
         ("distribution", {"of": "units", "edges": [3, 1]}, "", "'edges' do not grow"),

@@ -52,7 +52,7 @@ ASKED: dict[str, tuple[dict[str, Any], str]] = {
         "part,from,to,value,rows,share,cumulative\r\n"
         "bin,0.0,5.0,,3,0.75,0.75\r\nbin,5.0,10.0,,0,0.0,0.75\r\nbin,10.0,15.0,,1,0.25,1.0\r\n"
         "min,,,1.0,,,\r\np50,,,3.125,,,\r\nmax,,,10.5,,,\r\nmean,,,4.4375,,,\r\n"
-        "stddev,,,4.2640992835506585,,,\r\n",
+        "stddev,,,4.2640698477706325,,,\r\n",
     ),
     "profile": (
         {"dataset": "sales", "columns": ["region", "quantity"], "top": 1},
