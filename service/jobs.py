@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import Fault, InvalidRequest
 from pipelines.plan import Artifact, Json, Request
 from pipelines.store import Store
+from service import submission
 from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
 from service.eta import Estimate, estimate
 from service.model import Event, Job, JobState, NewJob, Priority, new_id
-from service.submission import Upload, checked_key, digest, faults_of, file_of, priority_of
+from service.submission import Sources, Upload, checked_key, digest, faults_of, priority_of
 from service.tracker import Page, Tracker
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pipelines.registry import Pipeline
 
 __all__ = ["Jobs", "QueuePlace", "Upload"]
+
+_Headers = tuple[str | None, Priority | str | None, str]  # idempotency key, priority, owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,7 @@ class Jobs:
     ) -> None:
         self._tracker = tracker
         self._store = store
-        self._folders = tuple(input_folders)
-        self._ffmpeg = ffmpeg
+        self._folders, self._ffmpeg = tuple(input_folders), ffmpeg
         self._clock = clock or tracker.clock
         self._given = pipelines
 
@@ -74,53 +76,42 @@ class Jobs:
             raise InvalidRequest(
                 [Fault("", "The body must be a JSON object with reportType and parameters.")]
             )
-        return self._submit("report", body, key, priority, owner, lambda: self._parse("report", body))
+        return self._submit("report", body, (key, priority, owner), lambda: self._parse("report", body))
 
     def submit_import(
         self,
         *,
         dataset: str,
-        source: Upload | str,
+        source: Sources,
         options: Json | None = None,
         key: str | None = None,
         priority: Priority | str | None = None,
         owner: str = "local",
     ) -> tuple[Job, bool]:
-        """As submit_report. An upload that no new job took over is deleted from the store."""
-        name = source.name if isinstance(source, Upload) else source
-        parameters: Json = {"dataset": dataset, "source": name}
+        """As submit_report; several sources are one table. Uploads that no new job took over are deleted."""
+        parameters: Json = {"dataset": dataset, "source": submission.names_of(source)}
         if options is not None:
             parameters["options"] = options
-
-        def parse() -> Request:
-            return self._parse_import(parameters, source)
-
-        return self._submit_files("import", parameters, [source], key, priority, owner, parse, parameters)
+        return self._submit_files("import", parameters, source, (key, priority, owner))
 
     def submit_video(
         self,
         *,
-        operation: str,
-        sources: Sequence[Upload | str],
-        parameters: Json | None = None,
+        operation: Any,
+        source: Sources,
+        parameters: Any = None,
         key: str | None = None,
         priority: Priority | str | None = None,
         owner: str = "local",
     ) -> tuple[Job, bool]:
-        """As submit_import; most operations take one source."""
-        names = [source.name if isinstance(source, Upload) else source for source in sources]
-        body: Json = {"operation": operation, "source": names, "parameters": parameters or {}}
-        given = {"operation": operation, "parameters": parameters, "ffmpeg": self._ffmpeg}
+        """As submit_import; most operations take one source, its order matters where there are more."""
+        asked: Json = {"operation": operation, "source": submission.names_of(source)}
+        asked["parameters"] = {} if parameters is None else parameters
+        return self._submit_files("video", asked, source, (key, priority, owner))
 
-        def parse() -> Request:
-            return self._parse_video(given, sources)
-
-        return self._submit_files("video", body, sources, key, priority, owner, parse)
-
-    def import_faults(self, dataset: Any, options: Any = None) -> Sequence[Fault]:
-        """What is wrong with an import whatever its file: for a request that is refused already."""
-        named: Json = {"dataset": dataset}
-        return self._faults_beside_source(named if options is None else {**named, "options": options})
+    def faults_beside(self, kind: str, payload: Json) -> Sequence[Fault]:
+        """What is wrong with a submission whatever its files: for a request that is refused already."""
+        return submission.faults_beside(partial(self._parse, kind), payload)
 
     # --- look
 
@@ -236,83 +227,51 @@ class Jobs:
 
         return describe()
 
-    def video_operations(self) -> Sequence[Json]:
-        """Every video operation with the JSON Schema of its parameters."""
-        from pipelines.video.operations import describe
-
-        return describe()
-
     # --- inside
 
-    @property
+    @cached_property
     def _pipelines(self) -> Mapping[str, Pipeline]:
-        if self._given is None:
-            from pipelines.registry import PIPELINES  # Arrow and pandas: not before the first submission
+        if self._given is not None:
+            return self._given
+        from pipelines.registry import PIPELINES  # Arrow and pandas: not before the first submission
 
-            self._given = PIPELINES
-        return self._given
+        return PIPELINES
 
     def _parse(self, kind: str, payload: Json) -> Request:
-        return self._pipelines[kind].parse(payload, self.catalog)
-
-    def _parse_import(self, parameters: Json, source: Upload | str) -> Request:
-        payload: Json = {name: value for name, value in parameters.items() if name != "source"}
-        try:
-            file = file_of(source, self._folders)
-        except InvalidRequest as refused:
-            raise InvalidRequest([*refused.faults, *self._faults_beside_source(payload)]) from None
-        return self._parse("import", {**payload, **file})
-
-    def _parse_video(self, payload: Json, sources: Sequence[Upload | str]) -> Request:
-        files: list[Json] = []
-        faults = [
-            f for each in sources for f in faults_of(lambda s=each: files.append(file_of(s, self._folders)))
-        ]
-        if faults:
-            rest = faults_of(lambda: self._parse("video", {**payload, "files": []}))
-            raise InvalidRequest([*faults, *(each for each in rest if each.pointer != "/source")])
-        return self._parse("video", {**payload, "files": files})
-
-    def _faults_beside_source(self, payload: Json) -> Sequence[Fault]:
-        """What else is wrong with an import whose file was refused: all faults are told at once."""
-        nothing = {"source": {"file": ""}, "name": "", "bytes": 0, "sha256": None}
-        found = faults_of(lambda: self._parse("import", {**payload, **nothing}))
-        return [fault for fault in found if not fault.pointer.startswith("/source")]
+        given = {**payload, "ffmpeg": self._ffmpeg} if kind == "video" else payload
+        return self._pipelines[kind].parse(given, self.catalog)
 
     def _submit_files(
         self,
         kind: str,
-        body: Json,
-        sources: Sequence[Upload | str],
-        key: str | None,
-        priority: Priority | str | None,
-        owner: str,
-        parse: Callable[[], Request],
-        parameters: Json | None = None,
+        parameters: Json,
+        source: Sources,
+        headers: _Headers,
     ) -> tuple[Job, bool]:
         """Uploads that no new job took over are deleted from the store."""
-        uploads = [source for source in sources if isinstance(source, Upload)]
-        content = [part for each in uploads for part in (each.bytes, each.sha256)]
+        body = {**parameters, "content": submission.content_of(source)}
+
+        def parse() -> Request:
+            return submission.with_files(partial(self._parse, kind), parameters, source, self._folders)
+
         try:
-            submitted = {**body, "content": content}
-            job, replayed = self._submit(kind, submitted, key, priority, owner, parse, parameters)
+            job, replayed = self._submit(kind, body, headers, parse, parameters)
         except (InvalidRequest, KeyReused):
-            self._drop(uploads)
+            self._drop(source)
             raise
         if replayed:
-            self._drop(uploads)
+            self._drop(source)
         return job, replayed
 
     def _submit(
         self,
         kind: str,
         body: Json,
-        key: str | None,
-        priority: Priority | str | None,
-        owner: str,
+        headers: _Headers,
         parse: Callable[[], Request],
         parameters: Json | None = None,
     ) -> tuple[Job, bool]:
+        key, priority, owner = headers
         faults = faults_of(lambda: priority_of(priority))
         if key is not None:
             faults += faults_of(lambda: checked_key(key))
@@ -341,6 +300,6 @@ class Jobs:
         )
         return self._tracker.accept(new)
 
-    def _drop(self, uploads: Sequence[Upload]) -> None:
-        for upload in uploads:
+    def _drop(self, source: Sources) -> None:
+        for upload in submission.uploads_of(source):
             self._store.delete(upload.key.removesuffix("/data"))

@@ -1,4 +1,4 @@
-"""The checks of a submission that no pipeline knows: idempotency key, priority, source file."""
+"""The checks of a submission that no pipeline knows: idempotency key, priority, source files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import Fault, InvalidRequest, nearest
-from pipelines.plan import Json
+from pipelines.plan import Json, Request
 from service.model import Priority
 
 _KEY_LENGTH = 255
@@ -24,6 +24,77 @@ class Upload:
     key: str
     bytes: int
     sha256: str | None
+
+
+Source = Upload | str
+Sources = Source | Sequence[Source]  # a path stands for a file of an input folder
+
+
+def names_of(source: Sources) -> Any:
+    """What the client called its file; a list for several."""
+    given = [each.name if isinstance(each, Upload) else each for each in _several(source)]
+    return given if isinstance(source, list) or len(given) != 1 else given[0]
+
+
+def uploads_of(source: Sources) -> list[Upload]:
+    """Those that are in the store."""
+    return [each for each in _several(source) if isinstance(each, Upload)]
+
+
+def content_of(source: Sources) -> list[Any]:
+    """What tells two submissions of the same names apart: size and sha256 of what was uploaded."""
+    found = [[each.bytes, each.sha256] for each in uploads_of(source)]
+    return found[0] if len(found) == 1 else list[Any](found)
+
+
+def files_of(source: Sources, folders: Sequence[Path]) -> list[Json]:
+    """The files as imports take them; InvalidRequest with a fault for each path that is none."""
+    files: list[Json] = []
+    faults: list[Fault] = []
+    taken: dict[Path, int] = {}
+    given = _several(source)
+    for number, each in enumerate(given):
+        if isinstance(each, Upload):
+            place = {"store": each.key}
+            files.append({"source": place, "name": each.name, "bytes": each.bytes, "sha256": each.sha256})
+            continue
+        pointer = f"/source/{number}" if isinstance(source, list) else "/source"
+        try:
+            path = allowed_file(each, folders)
+        except InvalidRequest as refused:
+            faults += [Fault(pointer, fault.detail) for fault in refused.faults]
+            continue
+        if taken.setdefault(path, number) != number:
+            faults.append(Fault(pointer, f"{each!r} is named twice; leave it out once."))
+        size = path.stat().st_size
+        files.append({"source": {"file": str(path)}, "name": path.name, "bytes": size, "sha256": None})
+    if not given:
+        faults.append(Fault("/source", "source is an empty list; name at least one file."))
+    if faults:
+        raise InvalidRequest(faults)
+    return files
+
+
+def _several(source: Any) -> Sequence[Any]:
+    return source if isinstance(source, list | tuple) else (source,)
+
+
+def with_files(
+    parse: Callable[[Json], Request], payload: Json, source: Sources, folders: Sequence[Path]
+) -> Request:
+    """The request that `parse` makes of a payload and its `files`; refused files leave no fault untold."""
+    try:
+        files = files_of(source, folders)
+    except InvalidRequest as refused:
+        raise InvalidRequest([*refused.faults, *faults_beside(parse, payload)]) from None
+    return parse({**payload, "files": files})
+
+
+def faults_beside(parse: Callable[[Json], Request], payload: Json) -> Sequence[Fault]:
+    """What is wrong with a submission whatever its files are."""
+    nothing = {"source": {"file": ""}, "name": "", "bytes": 0, "sha256": None}
+    found = faults_of(lambda: parse({**payload, "files": [nothing]}))
+    return [fault for fault in found if not fault.pointer.startswith("/source")]
 
 
 def priority_of(given: Priority | str | None) -> Priority:
@@ -70,7 +141,9 @@ def allowed_file(given: Any, folders: Sequence[Path]) -> Path:
     the machine with it. A relative path is looked up in each folder.
     """
     if not isinstance(given, str) or not given:
-        raise _refusal("source must be the path of a file in an input folder, as text.")
+        raise _refusal(
+            "source must be the path of a file in an input folder, as text, or a list of such paths."
+        )
     if not folders:
         raise _refusal("This service has no input folder; upload the file, or set HAULIER_INPUT_FOLDERS.")
     for path in _found(given, folders):
@@ -78,16 +151,6 @@ def allowed_file(given: Any, folders: Sequence[Path]) -> Path:
     raise _refusal(
         f"{given!r} is no file in an input folder of this service; put it there, or upload the file."
     )
-
-
-def file_of(source: Upload | str, folders: Sequence[Path]) -> Json:
-    """A source as pipelines take it: name, place, bytes, sha256 (None where nobody has counted)."""
-    if isinstance(source, Upload):
-        place = {"store": source.key}
-        return {"name": source.name, "bytes": source.bytes, "sha256": source.sha256, "source": place}
-    path = allowed_file(source, folders)
-    size = path.stat().st_size
-    return {"name": path.name, "bytes": size, "sha256": None, "source": {"file": str(path)}}
 
 
 def _found(given: str, folders: Sequence[Path]) -> Iterator[Path]:

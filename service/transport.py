@@ -14,7 +14,7 @@ the engine in this process in `service.transport_local`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -196,7 +196,13 @@ class Transport(Protocol):
 
     def submit_report(self, body: Json, submission: Submission) -> JobStatus: ...
 
-    def submit_import(self, path: Path, dataset: str, options: Json, submission: Submission) -> JobStatus: ...
+    def submit_import(
+        self, paths: Sequence[Path], dataset: str, options: Json, submission: Submission
+    ) -> JobStatus: ...
+
+    def submit_video(
+        self, paths: Sequence[Path], operation: str, parameters: Json, submission: Submission
+    ) -> JobStatus: ...
 
     def status(
         self, job_id: str, *, wait: float = 0.0, seen: JobStatus | None = None, within: float | None = None

@@ -11,7 +11,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlencode
@@ -20,6 +20,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, NameResolutionError
 
 from pipelines.plan import Json
+from service.form import BLOCK, Form
 from service.transport import (
     BadDownload,
     DatasetInfo,
@@ -35,7 +36,6 @@ ANSWER_SECONDS = 60.0  # for the first byte of an answer and between two blocks 
 FIRST_CONTACT_SECONDS = 2.0
 LONGEST_WAIT = 25.0  # seconds of one long poll
 LONGEST_PAUSE = 30.0
-BLOCK = 1 << 20
 _BUSY = frozenset({429, 502, 503, 504})
 _HEADER_LIMIT = 4096  # options beyond this travel as a form field: proxies cut long headers
 
@@ -56,20 +56,29 @@ class HttpTransport:
         answer = self._ask("POST", "/api/reports", headers=headers, body=data)
         return self._submitted(answer)
 
-    def submit_import(self, path: Path, dataset: str, options: Json, submission: Submission) -> JobStatus:
-        query = urlencode({"dataset": dataset, "filename": path.name})
+    def submit_import(
+        self, paths: Sequence[Path], dataset: str, options: Json, submission: Submission
+    ) -> JobStatus:
         written = json.dumps(options)
+        if len(paths) > 1 or len(written) > _HEADER_LIMIT:
+            form = Form({"dataset": dataset, "options": written}, paths)
+            headers = {"Content-Type": form.content_type, "Content-Length": str(form.size)}
+            answer = self._ask("POST", "/api/imports", headers=headers | _headers(submission), body=form)
+            return self._submitted(answer)
+        [path] = paths
+        query = urlencode({"dataset": dataset, "filename": path.name})
+        headers = {"Content-Type": "application/octet-stream", "Haulier-Options": written}
+        headers |= {"Content-Length": str(path.stat().st_size), **_headers(submission)}
         with path.open("rb") as file:
-            if len(written) <= _HEADER_LIMIT:
-                headers = {"Content-Type": "application/octet-stream", "Haulier-Options": written}
-                body: IO[bytes] | _Form = file
-                size = path.stat().st_size
-            else:
-                body = _Form({"dataset": dataset, "options": written}, path.name, file)
-                headers, size = {"Content-Type": body.content_type}, body.size(path.stat().st_size)
-                query = ""
-            headers |= {"Content-Length": str(size), **_headers(submission)}
-            answer = self._ask("POST", f"/api/imports?{query}".rstrip("?"), headers=headers, body=body)
+            answer = self._ask("POST", f"/api/imports?{query}", headers=headers, body=file)
+        return self._submitted(answer)
+
+    def submit_video(
+        self, paths: Sequence[Path], operation: str, parameters: Json, submission: Submission
+    ) -> JobStatus:
+        form = Form({"operation": operation, "parameters": json.dumps(parameters)}, paths)
+        headers = {"Content-Type": form.content_type, "Content-Length": str(form.size)}
+        answer = self._ask("POST", "/api/videos", headers=headers | _headers(submission), body=form)
         return self._submitted(answer)
 
     def status(
@@ -228,35 +237,6 @@ class HttpTransport:
         refused = "refused" in str(error)
         why = "refused the connection" if refused else f"does not answer ({type(error).__name__})"
         return Unreachable(f"{self.address} {why}; start it with `haulier serve` or give another address.")
-
-
-class _Form:
-    """A multipart form whose file is read while it is sent."""
-
-    def __init__(self, fields: Mapping[str, str], name: str, file: IO[bytes]) -> None:
-        self._boundary = f"haulier{random.getrandbits(96):024x}"
-        parts = [
-            f'--{self._boundary}\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n'
-            for n, v in fields.items()
-        ]
-        safe = name.replace("\\", "_").replace('"', "%22").replace("\r", "").replace("\n", "")
-        parts.append(
-            f'--{self._boundary}\r\nContent-Disposition: form-data; name="file"; filename="{safe}"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
-        )
-        self._head, self._file = "".join(parts).encode(), file
-        self._tail = f"\r\n--{self._boundary}--\r\n".encode()
-        self.content_type = f"multipart/form-data; boundary={self._boundary}"
-
-    def size(self, file_size: int) -> int:
-        return len(self._head) + file_size + len(self._tail)
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._file.seek(0)
-        yield self._head
-        while block := self._file.read(BLOCK):
-            yield block
-        yield self._tail
 
 
 def _headers(submission: Submission) -> dict[str, str]:

@@ -12,7 +12,7 @@ import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from pipelines.errors import InvalidRequest
 from pipelines.plan import Json
 from service.errors import ServiceError
 from service.model import Job, JobState
+from service.pace import pace_in_words
 from service.transport import (
     BadDownload,
     DatasetInfo,
@@ -35,6 +36,7 @@ from service.transport import (
 if TYPE_CHECKING:
     from service.engine import Engine
     from service.settings import Settings
+    from service.submission import Upload
 
 _BLOCK = 1 << 20
 _LOGGERS = ("service", "haulier")
@@ -143,18 +145,29 @@ class LocalTransport:
             job, _ = self._jobs.submit_report(body, key=submission.key, priority=submission.priority)
             return self._status(job)
 
-    def submit_import(self, path: Path, dataset: str, options: Json, submission: Submission) -> JobStatus:
-        from service.submission import Upload
-
-        store_key = f"uploads/{uuid.uuid4().hex}/data"
+    def submit_import(
+        self, paths: Sequence[Path], dataset: str, options: Json, submission: Submission
+    ) -> JobStatus:
         with _answering():
-            with path.open("rb") as source, self._engine.store.put(store_key) as sink:
-                shutil.copyfileobj(source, sink, _BLOCK)
-            upload = Upload(path.name, store_key, sink.bytes, sink.sha256)
             job, _ = self._jobs.submit_import(
                 dataset=dataset,
-                source=upload,
+                source=[self._uploaded(path) for path in paths]
+                if len(paths) > 1
+                else self._uploaded(paths[0]),
                 options=options,
+                key=submission.key,
+                priority=submission.priority,
+            )
+            return self._status(job)
+
+    def submit_video(
+        self, paths: Sequence[Path], operation: str, parameters: Json, submission: Submission
+    ) -> JobStatus:
+        with _answering():
+            job, _ = self._jobs.submit_video(
+                operation=operation,
+                source=tuple(self._uploaded(path) for path in paths),
+                parameters=parameters,
                 key=submission.key,
                 priority=submission.priority,
             )
@@ -222,6 +235,14 @@ class LocalTransport:
             atexit.unregister(self.close)
             _give_back(self._engine)
 
+    def _uploaded(self, path: Path) -> Upload:
+        from service.submission import Upload
+
+        key = f"uploads/{uuid.uuid4().hex}/data"
+        with path.open("rb") as source, self._engine.store.put(key) as sink:
+            shutil.copyfileobj(source, sink, _BLOCK)
+        return Upload(path.name, key, sink.bytes, sink.sha256)
+
     def _status(self, job: Job) -> JobStatus:
         estimate, queue = self._jobs.estimate(job), self._jobs.queue(job)
         progress, artifact = job.progress, job.artifact
@@ -236,7 +257,7 @@ class LocalTransport:
             total=progress.total,
             unit=progress.unit,
             phase=progress.phase,
-            message=job.message,
+            message=job.message or pace_in_words(job),
             eta=estimate.seconds if estimate else None,
             eta_p90=estimate.p90 if estimate else None,
             queue_position=queue.position if queue else None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,14 +34,15 @@ class Prepared:
 def prepare(context: Context, spec: Json) -> Prepared:
     """Survey every file of an import. BadInput for what is not as announced, or no table."""
     surveys: list[tuple[Piece, Survey]] = []
-    files = []
-    for given in spec["files"]:
+    files, owners = list[Json](), list[int]()
+    for number, given in enumerate(spec["files"]):
         source = Source(
             given["name"], context.store, given["source"].get("store"), given["source"].get("file")
         )
         stamp = _checked_stamp(source, given)
         with _hashing(source) as digest:
             pieces = unpack(context, source, spec)
+            owners += [number] * len(pieces)
             surveys += [(piece, _surveyed(context, spec, piece)) for piece in pieces]
         source.check(stamp)
         if given["sha256"] not in (None, digest[0]):
@@ -49,7 +51,11 @@ def prepare(context: Context, spec: Json) -> Prepared:
             )
         files.append({**given, "sha256": digest[0], "stamp": stamp})
     names = _common_names(surveys)
-    described = [_piece(piece, survey, several=len(surveys) > 1) for piece, survey in surveys]
+    labels = _labels([piece.name for piece, _ in surveys])
+    described = [
+        _piece(piece, survey, label, owner)
+        for (piece, survey), label, owner in zip(surveys, labels, owners, strict=True)
+    ]
     parts = tuple(_numbered(surveys))
     if not parts:
         raise no_rows(spec["name"])
@@ -61,7 +67,7 @@ def prepare(context: Context, spec: Json) -> Prepared:
         "delimiter": first.dialect.get("delimiter", ","),
         "numbers": _numbers(spec["options"], first),
         "worded": sorted(set().union(*(survey.worded for _, survey in surveys))),
-        "warnings": _warnings(surveys),
+        "warnings": [*_warnings(surveys, labels), *_same_twice(files)],
     }
     columns = _declared(in_dataset_order(settle(names, spec), spec), [survey for _, survey in surveys])
     planned["evidence"] = _evidence(columns, surveys, planned)
@@ -119,18 +125,41 @@ def _common_names(surveys: Sequence[tuple[Piece, Survey]]) -> tuple[str, ...]:
         lacking = [name for name in first.names if name not in survey.names]
         beyond = [name for name in survey.names if name not in first.names]
         if lacking or beyond:
-            said = f"lacks {lacking[0]!r}" if lacking else f"has {beyond[0]!r} besides"
+            said = f"lacks column {lacking[0]!r}" if lacking else f"has column {beyond[0]!r} besides"
             raise BadInput(
                 f"The files are not one table: {other.name!r} {said}, other than {piece.name!r}; "
-                "import files of other columns into a dataset of their own."
+                "name its columns alike, or import files of other columns into a dataset of their own."
             )
     return first.names
 
 
-def _piece(piece: Piece, survey: Survey, several: bool) -> Json:
+def _labels(names: Sequence[str]) -> list[str | None]:
+    """What tells the files apart in messages, also two of the same name; nothing where there is but one."""
+    if len(names) == 1:
+        return [None]
+    seen: Counter[str] = Counter()
+    labels: list[str | None] = []
+    for name in names:
+        seen[name] += 1
+        labels.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return labels
+
+
+def _same_twice(files: Sequence[Json]) -> Iterator[str]:
+    """Files sent twice by mistake would count twice, and nobody would see it."""
+    first: dict[str, Json] = {}
+    for each in files:
+        twin = first.setdefault(each["sha256"], each)
+        if twin is not each:
+            both = f"{twin['name']!r} and {each['name']!r}"
+            yield f"The files {both} have the same content; it was loaded twice."
+
+
+def _piece(piece: Piece, survey: Survey, label: str | None, owner: int) -> Json:
     return {
         "name": piece.name,
-        "label": piece.name if several else None,
+        "label": label,
+        "file": owner,
         "format": piece.format,
         "source": survey.place or piece.source.place,
         "dialect": dict(survey.dialect),
@@ -208,8 +237,9 @@ def _evidence(
     return found
 
 
-def _warnings(surveys: Sequence[tuple[Piece, Survey]]) -> list[str]:
-    several = len(surveys) > 1
+def _warnings(surveys: Sequence[tuple[Piece, Survey]], labels: Sequence[str | None]) -> list[str]:
     return [
-        f"{piece.name}: {said}" if several else said for piece, survey in surveys for said in survey.warnings
+        f"{label}: {said}" if label else said
+        for (_, survey), label in zip(surveys, labels, strict=True)
+        for said in survey.warnings
     ]

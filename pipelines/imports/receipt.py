@@ -45,7 +45,7 @@ def receipt(
             }
             for column in columns
         ],
-        "source": _source(spec),
+        "source": _source(spec, partials),
         "warnings": [*spec["warnings"], *_doubts(columns), *_rejected(rejected)],
     }
     return {**told, "dryRun": True, "rejects": list(reasons)} if spec["options"].get("dryRun") else told
@@ -84,12 +84,28 @@ def _reading(column: SourceColumn, numbers: Json) -> Json:
     return found
 
 
-def _source(spec: Json) -> Json:
+def _source(spec: Json, partials: Sequence[Json]) -> Json:
+    """The file; several with what became of each, and the files of an archive where it holds several."""
     files = [{name: each[name] for name in ("name", "bytes", "sha256")} for each in spec["files"]]
+    counted = [
+        {"name": piece["label"], **_counts(partials, number)} for number, piece in enumerate(spec["pieces"])
+    ]
+    for number, file in enumerate(files):
+        own = [n for n, piece in enumerate(spec["pieces"]) if piece["file"] == number]
+        if len(files) > 1:
+            file |= _counts(partials, *own)
+        if len(own) > 1:
+            file["members"] = [counted[n] for n in own]
     if len(files) == 1:
         return files[0]
     all_of_them = hashlib.sha256("".join(each["sha256"] for each in files).encode()).hexdigest()
     return {"name": spec["name"], "bytes": spec["bytes"], "sha256": all_of_them, "files": files}
+
+
+def _counts(partials: Sequence[Json], *pieces: int) -> Json:
+    own = [partial for partial in partials if partial["payload"]["piece"] in pieces]
+    read, rejected = (sum(partial[name] for partial in own) for name in ("read", "rejected"))
+    return {"rowsRead": read, "rowsLoaded": read - rejected, "rowsRejected": rejected}
 
 
 def _doubts(columns: Sequence[SourceColumn]) -> list[str]:

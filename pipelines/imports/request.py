@@ -32,8 +32,10 @@ def parse(payload: Json, catalog: Catalog) -> Request:
     if not 1 <= len(files) <= _FILES:
         faults.append(Fault("/source", f"An import has 1 to {_FILES:,} files, not {len(files):,}."))
     formats = []
-    for each in files[:_FILES]:
-        file_format, source_faults = _format_of(Source(each["name"], catalog.store, *_place(each)), options)
+    for number, each in enumerate(files[:_FILES]):
+        place = "/source" if len(files) == 1 else f"/source/{number}"
+        source = Source(each["name"], catalog.store, *_place(each))
+        file_format, source_faults = _format_of(source, options, place)
         formats.append(file_format)
         faults += source_faults
     target = None
@@ -78,14 +80,14 @@ def _bad_name(name: Any) -> str:
     )
 
 
-def _format_of(source: Source, options: ImportOptions | None) -> tuple[str | None, list[Fault]]:
+def _format_of(source: Source, options: ImportOptions | None, place: str) -> tuple[str | None, list[Fault]]:
     """The format by content, else the one asked for, else by name; a packed file is looked into later."""
     try:
         if not source.size:
-            return None, [Fault("/source", f"The file {source.name!r} is empty (0 bytes); choose another.")]
+            return None, [Fault(place, f"The file {source.name!r} is empty (0 bytes); choose another.")]
         content = format_by_content(source)
     except BadInput as error:
-        return None, [Fault("/source", error.detail)]
+        return None, [Fault(place, error.detail)]
     asked = options.format if options is not None else None
     if content in PACKED:
         return content, []
@@ -100,7 +102,7 @@ def _format_of(source: Source, options: ImportOptions | None) -> tuple[str | Non
         ]
     if content is None and found not in ("csv", "tsv", "json", "jsonl"):
         what = "Parquet" if found == "parquet" else "Excel" if found in ("xlsx", "xls") else f"a {found} file"
-        return None, [Fault("/source", f"The file {source.name!r} is not {what} although its name says so.")]
+        return None, [Fault(place, f"The file {source.name!r} is not {what} although its name says so.")]
     return found, []
 
 

@@ -17,6 +17,7 @@ from service.errors import problem
 from service.eta import Estimate
 from service.jobs import QueuePlace
 from service.model import Job, JobState
+from service.pace import pace_in_words
 from service.routes.site import absolute
 
 
@@ -236,7 +237,7 @@ def job_document(
         progress=job.percent,
         units=Units(done=progress.done, total=progress.total, kind=progress.unit),
         phase=progress.phase,
-        message=job.message,
+        message=job.message or pace_in_words(job),
         created=job.created,
         started=job.started,
         updated=job.updated,

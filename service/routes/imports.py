@@ -1,4 +1,4 @@
-"""Imports: three ways to hand over a file, then status, download (the receipt) and rejected rows."""
+"""Imports: three ways to hand over files, then status, download (the receipt) and rejected rows."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from service.routes.requests import (
 )
 from service.routes.site import site
 from service.routes.uploads import form_upload, raw_upload
+from service.submission import Sources
 
 api = blueprint("imports")
 
@@ -37,7 +38,9 @@ _RAW = ("dataset", "filename")
 
 class ImportRequest(BaseModel):
     dataset: str = Field(examples=["sales"])
-    source: str = Field(description="Path of a file in an input folder of the service")
+    source: str | list[str] = Field(
+        description="Path of a file in an input folder of the service, or of several that are one table"
+    )
     options: dict[str, Any] | None = None
 
 
@@ -46,7 +49,11 @@ _FORM: dict[str, Any] = {
     "required": ["dataset", "file"],
     "properties": {
         "dataset": {"type": "string"},
-        "file": {"type": "string", "format": "binary"},
+        "file": {
+            "type": "array",
+            "items": {"type": "string", "format": "binary"},
+            "description": "The file; the field may come again for more files of the same columns",
+        },
         "options": {"type": "string", "description": "JSON"},
     },
 }
@@ -63,12 +70,12 @@ _FILE: dict[str, Any] = {
     responses={"202": wire.Accepted},
 )
 def create_import() -> Response:
-    """Load a file into a dataset"""
+    """Load a file, or several of the same columns, into a dataset"""
     if request.args:
         return _submit(*_raw())
     if request.mimetype == "multipart/form-data":
         form = form_upload(site().store)
-        return _submit(form.dataset, form.upload, form.options)
+        return _submit(form.required, form.uploads, form.json)
     if is_json():
         return _submit(*_named(json_object()))
     raise Refused(
@@ -111,7 +118,7 @@ def import_rejects(path: JobPath, query: NoQuery) -> Response:
     return Response(body, headers=headers, content_type=kind, direct_passthrough=True)
 
 
-def _submit(dataset: Any, source: Upload | Any, options: Json | None) -> Response:
+def _submit(dataset: Any, source: Sources, options: Json | None) -> Response:
     key, urgency = idempotency_key(), priority()
     jobs = site().jobs
     return accepted(
@@ -137,7 +144,9 @@ def _raw() -> tuple[str, Upload, Json | None]:
         faults.append(Fault("/source", "filename is missing; add &filename=F to the address."))
     options = _header_options(faults)
     if faults or dataset is None or name is None:
-        raise InvalidRequest([*faults, *(site().jobs.import_faults(dataset, options) if dataset else ())])
+        asked = {"dataset": dataset, "options": options}
+        beside = site().jobs.faults_beside("import", asked) if dataset else ()
+        raise InvalidRequest([*faults, *beside])
     return dataset, raw_upload(site().store, name), options
 
 
@@ -155,7 +164,7 @@ def _header_options(faults: list[Fault]) -> Json | None:
 
 
 def _named(body: Json) -> tuple[Any, Any, Any]:
-    """A file of an input folder. A member that is missing is left to the checks every import gets."""
+    """Files of an input folder. A member that is missing is left to the checks every import gets."""
     unknown = [
         Fault(f"/{name}", f"{name!r} is not a member here{nearest(name, _MEMBERS)}")
         for name in body
@@ -165,7 +174,8 @@ def _named(body: Json) -> tuple[Any, Any, Any]:
         Fault(f"/{name}", f"{name!r} is missing.") for name in ("dataset", "source") if name not in body
     ]
     if unknown or missing:
-        rest = site().jobs.import_faults(body.get("dataset"), body.get("options"))
+        given = {"dataset": body.get("dataset"), "options": body.get("options")}
+        rest = site().jobs.faults_beside("import", given)
         kept = [each for each in rest if each.pointer != "/dataset" or "dataset" in body]
         raise InvalidRequest([*unknown, *missing, *kept])
     return body["dataset"], body["source"], body.get("options")

@@ -1,14 +1,14 @@
 """Files on their way in: from the socket straight into the store, hashed and counted, in bounded memory.
 
 A body that is shorter than announced, or a form with a fault, leaves nothing behind. Form fields may come
-before or after the file.
+before or after the files.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any, cast
@@ -27,18 +27,35 @@ from service.routes.requests import as_object
 
 _BLOCK = 1 << 18
 _FIELD_BYTES = 1 << 20
-_PARTS = 20
+_FIELDS_OF_A_FORM = 20
+_FILES = 1_000
 _NAME_LENGTH = 255
-_FIELDS = ("dataset", "file", "options")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The text fields of a form: the one it must have and what for, and the one that is JSON."""
+
+    required: str
+    purpose: str
+    json: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.required, "file", self.json
+
+
+IMPORT = Fields("dataset", "name the dataset to import into", "options")
+VIDEO = Fields("operation", "name what is to be done with the video", "parameters")
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What an import form says."""
+    """What a form says: its required field, its JSON, its files."""
 
-    dataset: str | None
-    options: Json | None
-    upload: Upload
+    required: str
+    json: Json | None
+    uploads: tuple[Upload, ...]
 
 
 def raw_upload(store: Store, name: str) -> Upload:
@@ -49,43 +66,42 @@ def raw_upload(store: Store, name: str) -> Upload:
             "The length of the file is not announced, so nobody could tell if it came whole; send it with "
             "Content-Length, or as multipart/form-data.",
         )
-    with _folder(store) as key:
-        source = _Counted()
+    key, source = _new_key(), _Counted()
+    try:
         with store.put(key) as sink:
             while block := source.read(_BLOCK):
                 sink.write(block)
             source.check_complete()
-        return Upload(base_name(name), key, sink.bytes, sink.sha256)
+    except BaseException:
+        store.delete(_folder(key))
+        raise
+    return Upload(base_name(name), key, sink.bytes, sink.sha256)
 
 
-def form_upload(store: Store) -> Form:
+def form_upload(store: Store, fields: Fields = IMPORT) -> Form:
     """The body as multipart/form-data; InvalidRequest with every fault of its parts."""
     boundary = request.mimetype_params.get("boundary", "")
     if not boundary or not boundary.isascii():
         raise Refused("malformed-form", "The Content-Type names no boundary; let your client build the form.")
-    with _folder(store) as key:
-        parser, source = _Parser(store, key), _Counted()
+    source = _Counted()
+    with _receiving(store, fields.names) as parser:
         try:
-            fields, _ = parser.parse(cast(IO[bytes], source), boundary.encode(), request.content_length)
-            source.check_complete()
-            faults = parser.faults + _field_faults(fields, parser.sink is not None)
-            options = _options(fields.get("options"), faults)
-            if faults:
-                raise InvalidRequest(faults)
+            texts, _ = parser.parse(cast(IO[bytes], source), boundary.encode(), request.content_length)
         except RequestEntityTooLarge:
-            parser.abandon()
-            raise Refused("too-large", f"A form has at most {_PARTS} fields of 1 MiB together.") from None
+            said = f"A form has at most {_FILES:,} files and {_FIELDS_OF_A_FORM} fields of 1 MiB together."
+            raise Refused("too-large", said) from None
         except ValueError:
-            parser.abandon()
             source.check_complete()
             if request.content_length is None:
                 raise Refused("incomplete-upload", "The form ends in the middle; send it again.") from None
             raise Refused("malformed-form", "The body is not multipart/form-data.") from None
-        except BaseException:
-            parser.abandon()
-            raise
-        sink = parser.publish()
-        return Form(fields["dataset"], options, Upload(parser.name, key, sink.bytes, sink.sha256))
+        source.check_complete()
+        parser.finish()
+        faults = parser.faults + _field_faults(texts, fields, bool(parser.uploads))
+        found = _json(texts.get(fields.json), fields.json, faults)
+        if faults:
+            raise InvalidRequest(faults)
+        return Form(texts[fields.required], found, tuple(parser.uploads))
 
 
 def base_name(name: str) -> str:
@@ -94,15 +110,13 @@ def base_name(name: str) -> str:
     return PurePosixPath(plain).name[:_NAME_LENGTH] or "upload"
 
 
-@contextmanager
-def _folder(store: Store) -> Iterator[str]:
-    """A new key for an upload; nothing of it stays when the block fails."""
-    folder = f"uploads/{uuid.uuid4().hex}"
-    try:
-        yield f"{folder}/data"
-    except BaseException:
-        store.delete(folder)
-        raise
+def _new_key() -> str:
+    """Where a file goes: a folder of its own."""
+    return f"uploads/{uuid.uuid4().hex}/data"
+
+
+def _folder(key: str) -> str:
+    return key.removesuffix("/data")
 
 
 class _Counted:
@@ -131,46 +145,62 @@ class _Counted:
 
 
 class _Parser(MultiPartParser):
-    """werkzeug's parser with the store in place of memory and temporary files."""
+    """werkzeug's parser with the store in place of memory and temporary files.
 
-    def __init__(self, store: Store, key: str) -> None:
-        super().__init__(max_form_memory_size=_FIELD_BYTES, max_form_parts=_PARTS, buffer_size=_BLOCK)
-        self._put = store.put(key)
-        self.sink: Sink | None = None
-        self.name = ""
+    One file is written at a time; it is whole, and an upload, when the next part begins or at `finish`.
+    """
+
+    def __init__(self, store: Store, names: Sequence[str]) -> None:
+        parts = _FILES + _FIELDS_OF_A_FORM
+        super().__init__(max_form_memory_size=_FIELD_BYTES, max_form_parts=parts, buffer_size=_BLOCK)
+        self._store, self._names = store, names
+        self._putting = ExitStack()
+        self._written: tuple[str, str, Sink] | None = None
+        self.keys: list[str] = []
+        self.uploads: list[Upload] = []
         self.faults: list[Fault] = []
 
     def start_file_streaming(self, event: File, total_content_length: int | None) -> IO[bytes]:
         fault = None
-        if event.name not in _FIELDS:
-            fault = f"There is no field {event.name!r} here{nearest(str(event.name), _FIELDS)}"
+        if event.name not in self._names:
+            fault = f"There is no field {event.name!r} here{nearest(str(event.name), self._names)}"
         elif event.name != "file":
             fault = f"The field {event.name} is text; send it without a file name."
-        elif self.sink is not None:
-            fault = "The form has two files; send one import for each."
         if fault is not None:
             self.faults.append(Fault(f"/{event.name}", fault))
             return cast(IO[bytes], _Receiver(None))
-        self.name = base_name(event.filename or "")
-        self.sink = self._put.__enter__()
-        return cast(IO[bytes], _Receiver(self.sink))
+        self.finish()
+        key = _new_key()
+        self.keys.append(key)
+        sink = self._putting.enter_context(self._store.put(key))
+        self._written = (base_name(event.filename or ""), key, sink)
+        return cast(IO[bytes], _Receiver(sink))
 
-    def publish(self) -> Sink:
-        assert self.sink is not None, "a form without a file is refused before"
-        self._put.__exit__(None, None, None)
-        return self.sink
+    def finish(self) -> None:
+        """The file that was being written is whole."""
+        self._putting.close()
+        if self._written is not None:
+            name, key, sink = self._written
+            self.uploads.append(Upload(name, key, sink.bytes, sink.sha256))
+            self._written = None
 
-    def abandon(self) -> None:
-        if self.sink is not None:
-            error = Abandoned()
-            try:
-                self._put.__exit__(Abandoned, error, None)
-            except Abandoned:
-                return
+    def abandon(self, error: BaseException) -> None:
+        """Nothing of the form stays."""
+        with suppress(type(error)):
+            self._putting.__exit__(type(error), error, None)
+        for key in self.keys:
+            self._store.delete(_folder(key))
 
 
-class Abandoned(Exception):
-    """Thrown into a put that must not be published."""
+@contextmanager
+def _receiving(store: Store, names: Sequence[str]) -> Iterator[_Parser]:
+    """A parser whose files are deleted when the block fails."""
+    parser = _Parser(store, names)
+    try:
+        yield parser
+    except BaseException as error:
+        parser.abandon(error)
+        raise
 
 
 class _Receiver:
@@ -189,32 +219,34 @@ class _Receiver:
         """The parser owns the put."""
 
 
-def _field_faults(fields: Any, has_file: bool) -> list[Fault]:
+def _field_faults(texts: Any, fields: Fields, has_file: bool) -> list[Fault]:
     found = []
-    for name in dict.fromkeys(fields.keys()):
-        count = len(fields.getlist(name))
-        if name not in _FIELDS:
-            found.append(Fault(f"/{name}", f"There is no field {name!r} here{nearest(name, _FIELDS)}"))
+    for name in dict.fromkeys(texts.keys()):
+        count = len(texts.getlist(name))
+        if name not in fields.names:
+            found.append(Fault(f"/{name}", f"There is no field {name!r} here{nearest(name, fields.names)}"))
         elif name == "file":
             found.append(
                 Fault("/file", "The field file has no file name; send it as a file (curl: file=@PATH).")
             )
         elif count > 1:
             found.append(Fault(f"/{name}", f"The field {name} came {count} times; send it once."))
-    if "dataset" not in fields:
-        found.append(Fault("/dataset", "The field dataset is missing; name the dataset to import into."))
-    if not has_file and "file" not in fields:
-        found.append(Fault("/file", "The field file is missing; send the file to import."))
+    if fields.required not in texts:
+        said = f"The field {fields.required} is missing; {fields.purpose}."
+        found.append(Fault(f"/{fields.required}", said))
+    if not has_file and "file" not in texts:
+        what = "to import" if fields is IMPORT else "to work on"
+        found.append(Fault("/file", f"The field file is missing; send the file {what}."))
     return found
 
 
-def _options(text: str | None, faults: list[Fault]) -> Json | None:
+def _json(text: str | None, name: str, faults: list[Fault]) -> Json | None:
     if text is None:
         return None
     try:
-        return as_object(text, "The field options", "/options")
+        return as_object(text, f"The field {name}", f"/{name}")
     except InvalidRequest as error:
         faults += error.faults
     except Refused as error:
-        faults.append(Fault("/options", error.detail))
+        faults.append(Fault(f"/{name}", error.detail))
     return None

@@ -150,13 +150,15 @@ class TestPacked:
         )
         with pytest.raises(BadInput, match=r"holds 3 files .*options.member"):
             shop.load("t", path)
-        with pytest.raises(BadInput, match=r"not one table: 'no.txt' lacks 'a'"):
+        with pytest.raises(BadInput, match=r"not one table: 'no.txt' lacks column 'a'"):
             shop.load("t", path, {"member": "*"})
         assert shop.load("t", path, {"member": "two.csv"})["rowsLoaded"] == 1
         both = shop.file(zipped({"one.csv": b"a,b\n1,2\n", "two.csv": b"b;a\n4;3\n"}), "t.zip")
         receipt = shop.load("u", both, {"member": "*"})
         assert rows_of(shop, "u") == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
         assert receipt["dialect"]["files"] == [{"name": "two.csv", "delimiter": ";"}]
+        one = {"rowsRead": 1, "rowsLoaded": 1, "rowsRejected": 0}
+        assert receipt["source"]["members"] == [{"name": "one.csv", **one}, {"name": "two.csv", **one}]
 
     def test_many_files_are_one_version(self, shop: Workshop) -> None:
         paths = [shop.file(f"a,b\n{n},x\n", f"{n}.csv") for n in range(3)]
@@ -165,6 +167,17 @@ class TestPacked:
         assert (receipt["rowsRead"], shop.catalog.get("t").version) == (4, 0)
         assert [row["a"] for row in rows_of(shop)] == [0, 1, 2, 7]
         assert [each["name"] for each in receipt["source"]["files"]] == ["0.csv", "1.csv", "2.csv", "t.json"]
+
+    def test_two_files_of_one_name_stay_apart_in_what_is_said(self, shop: Workshop) -> None:
+        good = shop.file("a,b\n" + "1,x\n" * 20, "t.csv")
+        (shop.home.parent / "other").mkdir()
+        bad = shop.file("a,b\n" + "1,x\n" * 20 + "2\n", "other/t.csv")
+        receipt = shop.load("t", [good, bad, good])
+        assert [row[1] for row in shop.rejects()] == ["t.csv (2): 1 value for 2 columns"]
+        assert [each["rowsRejected"] for each in receipt["source"]["files"]] == [0, 1, 0]
+        assert receipt["warnings"][0] == (
+            "The files 't.csv' and 't.csv' have the same content; it was loaded twice."
+        )
 
 
 class TestJson:

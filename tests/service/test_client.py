@@ -124,6 +124,20 @@ def test_options_too_long_for_a_header_travel_in_a_form(
     assert json.dumps({"columns": columns}).encode() in body
 
 
+def test_several_files_travel_in_one_form(script: Script, hauler: Hauler, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.csv", "b.csv")]
+    for number, path in enumerate(paths):
+        path.write_bytes(b"a\n%d\n" % number)
+    accepted(script)
+    hauler.import_file(paths, dataset="many", delimiter=";")
+    _, path_, headers, body = script.requests[0]
+    assert path_ == "/api/imports"
+    assert int(headers["Content-Length"]) == len(body)
+    assert body.count(b'name="file"') == 2
+    assert body.index(b'filename="a.csv"') < body.index(b"\r\n\r\na\n0\n\r\n--") < body.index(b"b.csv")
+    assert b"\r\n\r\na\n1\n\r\n--" in body
+
+
 def test_a_refusal_says_every_fault(script: Script, hauler: Hauler) -> None:
     problem = {
         "title": "Invalid parameters",

@@ -57,6 +57,15 @@ def test_datasets_say_what_they_hold(hauler: Hauler) -> None:
     assert found.columns["unit_price"] == "decimal(10,2)"
 
 
+def test_several_files_are_one_import(hauler: Hauler, home: Path) -> None:
+    paths = [home / "one.csv", home / "two.csv"]
+    for path in paths:
+        path.write_text(ROWS)
+    receipt = hauler.import_file(paths, dataset="both", dryRun=True).result(timeout=60)
+    assert receipt["rowsLoaded"] == 4
+    assert [each["rowsLoaded"] for each in receipt["source"]["files"]] == [2, 2]
+
+
 def test_refusals_name_every_fault_as_over_http(hauler: Hauler) -> None:
     with pytest.raises(Rejected) as caught:
         hauler.report("yearly-sales", year="20x3", yaer=2023)

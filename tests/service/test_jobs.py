@@ -71,8 +71,10 @@ def house(tmp_path: Path) -> Iterator[House]:
         parsed.append(payload)
         if payload["dataset"] == "taken":
             taken = Fault("/dataset", "There is a dataset 'taken'.")
-            raise InvalidRequest([taken, *([] if payload["name"] else [Fault("/source", "no file")])])
-        return Request("csv", payload, {"source": payload["source"]}, payload["bytes"], "bytes")
+            named = all(file["name"] for file in payload["files"])
+            raise InvalidRequest([taken, *([] if named else [Fault("/source", "no file")])])
+        size = sum(file["bytes"] for file in payload["files"])
+        return Request("csv", payload, {"files": payload["files"]}, size, "bytes")
 
     folder = tmp_path / "input"
     folder.mkdir()
@@ -144,13 +146,27 @@ def test_an_upload_becomes_a_job_that_names_the_file_and_not_its_place(house: Ho
         {
             "dataset": "sales",
             "options": {"mode": "append"},
-            "source": {"store": upload.key},
-            "name": "sales.csv",
-            "bytes": 8,
-            "sha256": "aa",
+            "files": [{"source": {"store": upload.key}, "name": "sales.csv", "bytes": 8, "sha256": "aa"}],
         }
     ]
     assert house.store.exists(upload.key)
+
+
+def test_several_uploads_are_one_job_and_go_together_when_it_is_refused(house: House) -> None:
+    some = [house.upload(f"{n}.csv", number=n) for n in range(3)]
+    job, _ = house.jobs.submit_import(dataset="sales", source=some, options=None)
+    assert job.parameters["source"] == ["0.csv", "1.csv", "2.csv"]
+    assert [file["name"] for file in house.parsed[0]["files"]] == ["0.csv", "1.csv", "2.csv"]
+    with pytest.raises(InvalidRequest):
+        house.jobs.submit_import(dataset="taken", source=some, options=None)
+    assert not any(house.store.exists(each.key) for each in some)
+
+
+def test_a_file_named_twice_is_refused_where_it_stands(house: House) -> None:
+    (house.folder / "a.csv").write_text("a,b\n")
+    with pytest.raises(InvalidRequest) as refused:
+        house.jobs.submit_import(dataset="sales", source=["a.csv", "none.csv", "./a.csv"], options=None)
+    assert [fault.pointer for fault in refused.value.faults] == ["/source/1", "/source/2"]
 
 
 def test_a_refused_upload_is_deleted(house: House) -> None:
@@ -185,8 +201,9 @@ def test_a_file_in_an_input_folder_is_found(house: House, absolute: bool) -> Non
     given = str(file) if absolute else "deep/sales.csv"
     job, _ = house.jobs.submit_import(dataset="sales", source=given, options=None)
     assert job.parameters["source"] == given
-    assert house.parsed[0]["source"] == {"file": str(file.resolve())}
-    assert (house.parsed[0]["name"], house.parsed[0]["bytes"]) == ("sales.csv", 4)
+    [found] = house.parsed[0]["files"]
+    assert found["source"] == {"file": str(file.resolve())}
+    assert (found["name"], found["bytes"]) == ("sales.csv", 4)
 
 
 def test_files_elsewhere_look_exactly_like_missing_ones(house: House, tmp_path: Path) -> None:

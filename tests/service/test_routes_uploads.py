@@ -84,6 +84,40 @@ def test_a_file_of_an_input_folder_is_imported_by_its_name(house: House) -> None
     assert (found["rowsLoaded"], found["source"]["name"]) == (4, "sales.csv")
 
 
+def test_several_files_of_a_form_are_one_version_and_each_says_what_became_of_it(house: House) -> None:
+    lines = SALES.splitlines(keepends=True)
+    more = "".join([lines[0], "2023-04-01 00:00:00,EU,1\n", *lines[1:] * 5]).encode()
+    found = receipt(
+        house, house.run(form(house, file=[file(name="a.csv"), file(more, "b.csv")], dataset="sales"))
+    )
+    counts = [(each["name"], each["rowsLoaded"], each["rowsRejected"]) for each in found["source"]["files"]]
+    assert counts == [("a.csv", 4, 0), ("b.csv", 20, 1)]
+    assert [each["sha256"] for each in found["source"]["files"]] == [
+        hashlib.sha256(data).hexdigest() for data in (DATA, more)
+    ]
+    assert (found["rowsRead"], found["version"]) == (25, 0)
+    assert house.get("/api/datasets/sales").json["rows"] == 24
+
+
+def test_files_of_an_input_folder_are_named_by_a_list(house: House) -> None:
+    [folder] = house.engine.settings.input_folders
+    for name in ("a.csv", "b.csv"):
+        (folder / name).write_bytes(DATA)
+    answer = named(house, dataset="sales", source=["a.csv", "b.csv"])
+    found = receipt(house, house.run(answer))
+    assert found["rowsLoaded"] == 8
+    assert any("same content" in said for said in found["warnings"])
+    assert house.job(answer.json["id"])["parameters"]["source"] == ["a.csv", "b.csv"]
+
+
+def test_files_that_are_not_one_table_fail_by_name_and_column(house: House) -> None:
+    other = DATA.replace(b"region", b"country")
+    own = house.run(form(house, dataset="sales", file=[file(name="a.csv"), file(other, "b.csv")]))
+    detail = house.job(own)["error"]["detail"]
+    assert "'b.csv' lacks column 'region', other than 'a.csv'" in detail
+    assert house.get("/api/datasets").json == {"datasets": []}
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\data\\passwd", "/etc/passwd", "a\tb/passwd"])
 def test_the_name_of_a_file_loses_its_folders(house: House, name: str) -> None:
     query = {"dataset": "sales", "filename": name}
@@ -161,8 +195,13 @@ def test_all_faults_of_a_form_are_told_at_once(house: House) -> None:
     assert nothing_left(house)
 
 
-def test_a_form_with_two_files_or_fields_twice_is_refused(house: House) -> None:
-    assert pointers(form(house, dataset="sales", file=[file(), file()])) == ["/file"]
+def test_one_wrong_file_of_several_is_named_and_none_stays(house: House) -> None:
+    assert pointers(form(house, dataset="sales", file=[file(), file(b""), file()])) == ["/source/1"]
+    assert pointers(form(house, dataset="sales", file=[file(), file()], options="{")) == ["/options"]
+    assert nothing_left(house)
+
+
+def test_a_form_with_fields_twice_is_refused(house: House) -> None:
     assert pointers(form(house, dataset=["a", "b"], file=file())) == ["/dataset"]
     assert nothing_left(house)
 
@@ -194,6 +233,8 @@ def test_a_body_that_is_no_form_is_refused(house: House) -> None:
         ({"dataset": "sales", "source": "../haulier.sqlite"}, ["/source"]),
         ({"dataset": "sales", "source": "/etc/passwd"}, ["/source"]),
         ({"dataset": "sales", "source": 7}, ["/source"]),
+        ({"dataset": "sales", "source": []}, ["/source"]),
+        ({"dataset": "No", "source": ["none.csv", 7]}, ["/dataset", "/source/0", "/source/1"]),
         ({"dataset": 7, "source": "none.csv", "options": []}, ["/dataset", "/options", "/source"]),
         ({"dataset": "sales", "sorce": "none.csv"}, ["/sorce", "/source"]),
         ({"dataset": "No", "options": {"mode": "upsert"}}, ["/dataset", "/options/mode", "/source"]),
@@ -241,12 +282,14 @@ def what_stays(house: House) -> list[str]:
 # --- Idempotency-Key
 
 
-@pytest.mark.parametrize("way", ["raw", "form"])
+@pytest.mark.parametrize("way", ["raw", "form", "two files"])
 def test_an_upload_with_a_known_key_gives_the_first_202_again_and_is_not_kept(house: House, way: str) -> None:
     def send(data: bytes = DATA) -> Answer:
         headers = {"Idempotency-Key": "u1"}
         if way == "form":
             return form(house, dataset="sales", file=file(data), headers=headers)
+        if way == "two files":
+            return form(house, dataset="sales", file=[file(DATA), file(data)], headers=headers)
         return house.upload("sales", data.decode(), headers)
 
     first = send()
