@@ -79,7 +79,7 @@ class JobHandle:
             raise JobCanceled(self.id)
 
     def result(self, timeout: float | None = None) -> Any:
-        """A report's result as a pandas DataFrame, an import's receipt or a probe as a dict; waits for the end.
+        """A report's result as a pandas DataFrame, an import's receipt or a probe as a dict; waits for it.
 
         What else a video operation makes is a file: `download(path)`.
         """

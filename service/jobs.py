@@ -250,9 +250,10 @@ class Jobs:
     ) -> tuple[Job, bool]:
         """Uploads that no new job took over are deleted from the store."""
         body = {**parameters, "content": submission.content_of(source)}
+        payload = {name: value for name, value in parameters.items() if name != "source"}
 
         def parse() -> Request:
-            return submission.with_files(partial(self._parse, kind), parameters, source, self._folders)
+            return submission.with_files(partial(self._parse, kind), payload, source, self._folders)
 
         try:
             job, replayed = self._submit(kind, body, headers, parse, parameters)

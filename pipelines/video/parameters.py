@@ -82,10 +82,11 @@ def _fault(model: type[BaseModel], error: Any) -> Fault:
     if kind == "missing":
         return Fault(at, f"{name} is missing; add it.")
     if kind == "extra_forbidden":
-        return Fault(at, f"{name} is not a member here{nearest(str(location[-1]), model.model_fields)}")
+        known = nearest(str(location[-1]), model.model_fields) or "; there is nothing to choose."
+        return Fault(at, f"{name} is not a member here{known}")
     if kind == "literal_error":
-        known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-        return Fault(at, f"{name} is {given}{nearest(str(error['input']), known)}")
+        words = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        return Fault(at, f"{name} is {given}{nearest(str(error['input']), words)}")
     if kind == "value_error":
         return Fault(at, str(error["ctx"]["error"]))
     message = str(error["msg"])
