@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pipelines.datasets.commit import committed_version
 from pipelines.store import Stat, Store
 
-# <job>-<part>-<piece>-<run epoch>; also what a killed worker had not finished writing
-_WRITTEN = re.compile(r"datasets/([^/]+)/([0-9a-z]{26})-\d+-[^/]*")
+# <job>-<part>-<piece>-<run epoch>, or w for the part of what was made over; also what a killed worker had not finished writing
+_WRITTEN = re.compile(r"datasets/([^/]+)/([0-9a-z]{26})-(?:\d+|w)-[^/]*")
 
 
 @dataclass(frozen=True, slots=True)
