@@ -88,8 +88,8 @@ def _keys(url: str, dataset: str, version: int, id_: str, key: str, type_: str) 
     if len(twice):
         value = shown(vector.take(rows[twice[:1]]))[0].as_py()
         raise BadInput(
-            f"Dataset {dataset!r} has {str(value)!r} in {key!r} more than once, so that nothing can be looked up "
-            "by it; look up by a column whose values differ, or import it without the repeated rows."
+            f"Dataset {dataset!r} has {str(value)!r} in {key!r} more than once, and which row is meant "
+            "nobody can say; look up by a column whose values differ, or import it without the repeated rows."
         )
     return Keys(data, rows, None if vector.words is None else vector.words.take(pa.array(data)))
 
