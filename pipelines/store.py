@@ -6,6 +6,7 @@ know what the bytes mean.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -23,6 +24,7 @@ from pipelines.errors import NoSpace, is_full
 
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]*(/[A-Za-z0-9_][A-Za-z0-9_.=-]*)*")
 _BLOCK = 1 << 20
+_TRIES = 5  # to write into or remove a folder that others change meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,7 @@ class Store:
         path = self.path(key)
         temporary = self.path(f"{key}.{uuid.uuid4().hex}.part")
         try:
-            self._fs.makedirs(os.path.dirname(path), exist_ok=True)
-            with self._fs.open(temporary, "wb") as file:
+            with self._create(temporary) as file:
                 yield Sink(file, digest)
                 file.flush()
                 if sync and self._local:
@@ -162,6 +163,16 @@ class Store:
         """The object as a file of this machine, or None for a remote store."""
         return Path(self.path(key)) if self._local else None
 
+    def _create(self, path: str) -> Any:
+        """A new file and its folder, which others may be removing because it was empty or of no use."""
+        for left in reversed(range(_TRIES)):
+            self._fs.makedirs(os.path.dirname(path), exist_ok=True)
+            try:
+                return self._fs.open(path, "wb")
+            except FileNotFoundError:
+                if not left:
+                    raise
+
     def _publish(self, temporary: str, path: str, sync: bool) -> None:
         if not self._local:
             self._fs.mv(temporary, path, recursive=True)
@@ -176,10 +187,16 @@ class Store:
             os.close(folder)
 
     def _discard(self, path: str) -> None:
-        try:
-            self._fs.rm(path, recursive=True)
-        except FileNotFoundError:
-            return
+        for left in reversed(range(_TRIES)):
+            try:
+                self._fs.rm(path, recursive=True)
+                return
+            except FileNotFoundError:  # it is gone, or others remove it with us
+                if not self._fs.exists(path):
+                    return
+            except OSError as error:  # a straggler wrote into a folder that was going
+                if error.errno != errno.ENOTEMPTY or not left:
+                    raise
 
 
 @lru_cache(maxsize=16)

@@ -9,6 +9,7 @@ What the processes compute is not known here; how to talk to them is `service.cl
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -21,21 +22,26 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 _HOST = "127.0.0.1"
 _LOG_BYTES = 8 << 20  # a log longer than this begins anew
 _STEADY = 20.0  # seconds a process must have lived for its next end to be restarted at once
 _BACK_OFF = 10.0  # seconds between restarts at most
+# Dask has freed memory returned at once, so every array costs page faults. Keeping some halved CPU time of
+# reports, for some 200 MiB more a worker (seen on 5 million rows, runs interleaved).
+MALLOC = {"MALLOC_TRIM_THRESHOLD_": 128 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
+_LOOK = 0.1  # seconds between two looks at the processes
+_START = 60  # seconds a worker may take to start and to find its scheduler
 _CONFIG: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": "60s",  # a frozen worker is given up after this, not after 5 minutes
     "distributed.scheduler.allowed-failures": 1,  # two deaths under one task are one strike against its job
-    # Dask has freed memory returned at once, so every array costs page faults. Keeping some halved CPU time
-    # of reports, for some 200 MiB more a worker (seen on 5 million rows, runs interleaved).
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 128 << 20,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 << 20,
+    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in MALLOC.items()},
     "logging": {"distributed.worker": "warning"},  # else every census is a line in the scheduler's log
 }
+
+
+_watches: list[asyncio.Task[None]] = []  # of a process of nannies; nobody else refers to them
 
 
 class LocalCompute:
@@ -94,26 +100,26 @@ class LocalCompute:
                     self._spawn()
                     self._watch()
                 self._end()
-                steady = time.monotonic() - started > _STEADY
-                failures = 0 if steady else failures + 1
+                failures = _failures(failures, started)
                 if failures > 3:  # perhaps somebody took the port
                     self._port = _free_port()
-                self._closing.wait(min(_BACK_OFF, 0.1 * 2**failures) if failures > 1 else 0)
+                self._closing.wait(_pause(failures))
         finally:
             self._end()
 
     def _watch(self) -> None:
         """Return when the scheduler has ended; restart workers alone as long as it lives."""
-        ended = 0
-        while not self._closing.wait(0.1):
+        failures, started = 0, time.monotonic()
+        while not self._closing.wait(_LOOK):
             if self._children["scheduler"].poll() is not None:
                 return
             if self._children["workers"].poll() is not None:
-                ended += 1
+                failures = _failures(failures, started)
                 _kill_group(self._children["workers"])
-                if self._closing.wait(min(_BACK_OFF, 0.1 * 2**ended)):
+                if self._closing.wait(_pause(failures)):
                     return
                 self._spawn_workers()
+                started = time.monotonic()
             self._bound_logs()
 
     def _spawn(self) -> None:
@@ -124,8 +130,9 @@ class LocalCompute:
     def _spawn_workers(self) -> None:
         options = ["--host", _HOST, "--dashboard-address", f"{_HOST}:0", "--nanny", "--nthreads", "1"]
         options += ["--nworkers", str(self._workers), "--memory-limit", f"{self._memory / self._workers:.3f}"]
-        options += ["--death-timeout", "60", "--local-directory", str(self._scratch)]
-        self._launch("workers", [self.address, *options, "--preload", "service.compute"])
+        options += ["--death-timeout", str(_START), "--local-directory", str(self._scratch)]
+        options += ["--preload", "service.compute", "--preload-nanny", "service.compute"]
+        self._launch("workers", [self.address, *options])
 
     def _launch(self, name: str, options: list[str]) -> None:
         command = f"dask-{name.removesuffix('s')}"
@@ -159,6 +166,16 @@ class LocalCompute:
                 os.truncate(path, 0)  # they append, so the next line is the first
 
 
+def _failures(before: int, started: float) -> int:
+    """Ends in quick succession so far: one that has lived long enough begins a new count."""
+    return 0 if time.monotonic() - started > _STEADY else before + 1
+
+
+def _pause(failures: int) -> float:
+    """Seconds to wait before a restart; none after a first end."""
+    return min(_BACK_OFF, 0.1 * 2**failures) if failures > 1 else 0.0
+
+
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
     """End a child and all it started. Killing is right: nothing on a worker is not in the database too."""
     with contextlib.suppress(ProcessLookupError):
@@ -174,21 +191,40 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _leave_with(parent: IO[bytes]) -> None:
-    """End this process when the parent's end of the pipe closes, however the parent went."""
-    parent.read()
+def _leave_with(parent: int) -> None:
+    """End this process when the parent's end of a pipe closes, however the parent went."""
+    os.read(parent, 1)  # nothing is ever written; a buffered reader would be in the way of an orderly exit
     os._exit(1)
 
 
-async def dask_setup(worker: object) -> None:
-    """Called by Dask in each worker process before it offers itself: the first job finds all imported."""
+async def dask_setup(server: Any) -> None:
+    """Called by Dask in each nanny, and in each worker process before it offers itself."""
+    from distributed import Nanny
+
+    if isinstance(server, Nanny):
+        _watches.append(asyncio.create_task(_leave_without_worker(server)))
+        return
     with contextlib.suppress(ImportError):  # then the tasks that need it say so
-        import pipelines.registry  # noqa: F401
+        import pipelines.registry  # noqa: F401  # the first job finds all imported
+
+
+async def _leave_without_worker(nanny: Any) -> None:
+    """End all nannies of this process when one has no worker any more: they are started again together.
+
+    A nanny gives up for good when its worker dies while it starts, and the process would live on for the
+    others, with a worker less.
+    """
+    seen = time.monotonic()
+    while time.monotonic() - seen < _STEADY and nanny.status.name not in ("closed", "failed"):
+        if nanny.process is not None and nanny.process.is_alive():
+            seen = time.monotonic()
+        await asyncio.sleep(_LOOK)
+    os._exit(1)
 
 
 def main(arguments: list[str]) -> None:
     """The child: `[python path as JSON, dask-scheduler | dask-worker, options...]`."""
-    threading.Thread(target=_leave_with, args=(sys.stdin.buffer,), daemon=True).start()
+    threading.Thread(target=_leave_with, args=(sys.stdin.fileno(),), daemon=True).start()
     sys.path[:0] = json.loads(arguments[0])
     import dask.config
 

@@ -190,7 +190,9 @@ class Dispatcher:
             elif run.publishing is None:
                 self._guarded(run, partial(self._follow, status=status, now=now))
         for run in list(self._runs.values()):
-            if run.publishing is not None and run.publishing.done():
+            if run.publishing is None and run.key not in statuses:  # the database was away when it began
+                self._guarded(run, self._begin)
+            elif run.publishing is not None and run.publishing.done():
                 self._guarded(run, self._endings.collect)
 
     def _guarded(self, run: Run, step: Callable[[Run], None]) -> None:

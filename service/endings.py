@@ -93,6 +93,11 @@ class Endings:
         except PipelineError as error:
             self.fail(run, JobError(error.code, error.detail))
             return
+        except FileNotFoundError:  # what is to be published is not there: trying again brings nothing
+            raise
+        except OSError as error:
+            self.lost(run, f"publishing failed: {error}")
+            return
         expires = None if self._keep is None else datetime.now(UTC) + self._keep
         # False: somebody else ends the job, with the same result, for publishing is idempotent
         self._tracker.succeed(run.job.id, run.job.epoch, artifact, expires)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -20,6 +21,7 @@ from service.model import Job
 if TYPE_CHECKING:
     from pipelines.registry import Pipeline
 
+T = TypeVar("T")
 log = structlog.get_logger()
 
 _STRAGGLER = 2.0  # seconds after which a part that was told to stop cannot write any more
@@ -38,12 +40,11 @@ class Publisher:
         self._store, self._pipelines, self._wake, self._clock = store, pipelines, wake, clock
         self._litter: list[tuple[float, Job]] = []
         self._pool = ThreadPoolExecutor(4, "haulier-publish")
-        self._closed = False
 
     def publish(self, job: Job, outcome: Json) -> Future[Artifact]:
         """Begin; `wake` is called at the end. The future raises what `publish` of the pipeline raises."""
         publish = self._pipelines()[job.kind].publish
-        future = self._pool.submit(publish, self._store, job.id, job.run_epoch, job.spec, outcome)
+        future = self._begin(partial(publish, self._store, job.id, job.run_epoch, job.spec, outcome))
         future.add_done_callback(lambda _: self._wake())
         return future
 
@@ -62,14 +63,23 @@ class Publisher:
 
     def close(self) -> None:
         """Wait for what is being published; what is discarded from now on goes at once."""
-        self._closed = True
         self._pool.shutdown(wait=True)
 
     def _later(self, job: Job) -> None:
-        if self._closed:
-            self._remove(job)
-        else:
-            self._pool.submit(self._remove, job)
+        self._begin(partial(self._remove, job))
+
+    def _begin(self, work: Callable[[], T]) -> Future[T]:
+        """On another thread; on this one once the pool is closed, by us or by an interpreter that is ending:
+        that closes all pools before anybody can close us."""
+        try:
+            return self._pool.submit(work)
+        except RuntimeError:
+            done: Future[T] = Future()
+        try:
+            done.set_result(work())
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
     def _remove(self, job: Job) -> None:
         try:

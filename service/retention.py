@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from pipelines.datasets.strays import is_published, written_files
+from pipelines.datasets.strays import Committed, written_files
 from pipelines.store import Stat, Store
 from service.model import TERMINAL, Job, JobState
 from service.tracker import Tracker
@@ -53,7 +53,7 @@ class Retention:
     ) -> None:
         self._tracker, self._store = tracker, store
         self._keep_bytes, self._grace, self._clock = keep_bytes, grace, clock
-        self._left = frozenset(left)
+        self._left, self._committed = frozenset(left), Committed(store)
         self._seen: dict[str, tuple[int, float]] = {}  # orphan: its bytes, and since when it has had them
 
     def sweep(self) -> Swept:
@@ -120,28 +120,27 @@ class Retention:
         self._seen.pop(key, None)
 
     def _orphans(self) -> Iterator[Stat]:
-        needed = {
-            file["source"].get("store")
-            for spec in self._tracker.active_specs("import", failed_within=_RETRY)
-            for file in spec["files"]
-        }
+        specs = self._tracker.active_specs("import", failed_within=_RETRY)
+        needed = {each["source"].get("store") for spec in specs for each in spec.get("files", [spec])}
         yield from (stat for stat in self._store.list("uploads") if f"{_folder(stat.key)}/data" not in needed)
         scratch = {stat: stat.key.split("/")[1] for stat in self._store.list("scratch")}
         yield from (stat for stat, job, _ in self._without_work(scratch))
         yield from self._orphaned_results()
         written = {each.stat: each for each in written_files(self._store)}
-        for stat, _, state in self._without_work({stat: each.job_id for stat, each in written.items()}):
-            if state is not JobState.SUCCESSFUL and not is_published(self._store, written[stat]):
+        for stat, _, _ in self._without_work({stat: each.job_id for stat, each in written.items()}):
+            if self._committed.lacks(written[stat]):
                 yield stat
 
     def _orphaned_results(self) -> Iterator[Stat]:
-        """Results of jobs that ended without one, and what other runs of successful jobs left."""
+        """Results of jobs that have none, or none any more, and what other runs of successful jobs left."""
         kept: dict[str, str] = {}
         results = {stat: stat.key.split("/")[1] for stat in self._store.list("results")}
         runs = {"/".join(stat.key.split("/")[:3]) for stat in results}
         several = {job for job, count in Counter(run.split("/")[1] for run in runs).items() if count > 1}
-        for stat, job, state in self._without_work(results):
-            if state is not JobState.SUCCESSFUL:
+        idle = list(self._without_work(results))
+        keepers = self._keepers(job for _, job, state in idle if state is JobState.SUCCESSFUL)
+        for stat, job, _ in idle:
+            if job not in keepers:  # also when a crash came between its row and its file
                 yield stat
             elif job in several or stat.key.endswith(".part"):
                 if job not in kept:
@@ -152,18 +151,28 @@ class Retention:
 
     def _without_work(self, jobs: Mapping[Stat, str]) -> Iterator[tuple[Stat, str, JobState | None]]:
         """Objects whose job has ended or was never accepted."""
-        states = self._states(set(jobs.values()))
+        states = self._states(jobs.values())
         for stat, job in jobs.items():
             state = states.get(job)
             if state is None or state in TERMINAL:
                 yield stat, job, state
 
     def _states(self, jobs: Iterable[str]) -> dict[str, JobState]:
-        ids = sorted(jobs)
         found: dict[str, JobState] = {}
-        for start in range(0, len(ids), _BATCH):
-            found |= self._tracker.states(ids[start : start + _BATCH])
+        for ids in _batches(jobs):
+            found |= self._tracker.states(ids)
         return found
+
+    def _keepers(self, jobs: Iterable[str]) -> set[str]:
+        found: set[str] = set()
+        for ids in _batches(jobs):
+            found |= self._tracker.keepers(ids)
+        return found
+
+
+def _batches(jobs: Iterable[str]) -> Iterator[list[str]]:
+    ids = sorted(set(jobs))
+    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
 
 
 def _folder(key: str) -> str:

@@ -1,9 +1,13 @@
 """Reports: questions to a dataset, answered part by part and put together exactly.
 
-    shape, aggregate, yearly_sales, types, draft   from a request to a checked Question
-    expression, arithmetic, conditions, grains     what a Question means
+    shape, entries, draft, types                   from a request to checked Questions
+    aggregate, yearly_sales, top, pivot, compare,
+    cohort, distribution, profile                  what each type takes, asks and makes of the answers
+    expression, arithmetic, conditions, grains,
+    bins, lookup                                   what a Question means
     vector, grouping, states, program, kernel      rows to partials, partials to one
-    planning, scan, answer, cells, render          which row groups, reading them, the table, the file
+    planning, scan, work, answer                   which row groups, reading them, one question's way
+    table, cells, render                           the table a reader sees, the file
     pipeline                                       the entries the service calls
 
 Never imports `pipelines.imports`; reads data only through `pipelines.datasets`.

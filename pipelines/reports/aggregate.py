@@ -2,106 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import ClassVar
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field
 
 from pipelines.datasets import Dataset
 from pipelines.plan import Json
 from pipelines.reports.draft import Draft
-from pipelines.reports.grains import Grain
-from pipelines.reports.question import Condition, Op, Question, Test
-from pipelines.reports.shape import Entry, Parameters
+from pipelines.reports.entries import (
+    Asking,
+    KeyOrName,
+    MeasureEntry,
+    OrderEntry,
+    add_conditions,
+    add_keys,
+    add_measures,
+)
+from pipelines.reports.question import Question
 
 NAME = "aggregate"
 TITLE = "Aggregate"
 DESCRIPTION = "Any question to any dataset: measures, grouped by columns and time, filtered, sorted and cut."
-
-ColumnName = Annotated[str, Field(min_length=1, max_length=1_000)]
-OutputName = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class KeyEntry(Entry):
-    """`"region"`, `{"column": "region", "as"?}` or `{"time": "ordered_at", "grain": "month", "as"?}`."""
-
-    column: ColumnName | None = None
-    time: ColumnName | None = None
-    grain: Grain | None = None
-    name: OutputName | None = Field(None, alias="as")
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
-        if (self.column is None) == (self.time is None):
-            raise ValueError("A group is a column, or a time with a grain: give one of 'column' and 'time'.")
-        if (self.time is None) != (self.grain is None):
-            raise ValueError("'time' and 'grain' belong together; give both, such as grain 'month'.")
-        return self
+EXAMPLE: Json = {
+    "dataset": "sales",
+    "by": ["region", {"time": "ordered_at", "grain": "month"}],
+    "measures": [
+        {"op": "sum", "of": "quantity * unit_price", "as": "revenue"},
+        {"op": "count", "as": "rows"},
+    ],
+    "where": [{"column": "ordered_at", "op": ">=", "value": "2023-01-01"}],
+    "orderBy": [{"column": "revenue", "descending": True}],
+}
 
 
-def _key(value: Any) -> Any:
-    return {"column": value} if isinstance(value, str) else value
-
-
-KeyOrName = Annotated[
-    KeyEntry,
-    BeforeValidator(_key),
-    WithJsonSchema({"anyOf": [{"type": "string"}, KeyEntry.model_json_schema(by_alias=True)]}),
-]
-
-
-class MeasureEntry(Entry):
-    """One column of numbers; without `as` called after op and `of`: sum_quantity, p95_unit_price, count."""
-
-    op: Op
-    of: str | None = Field(None, description="a column or an expression: + - * / ( ), numbers, column names")
-    q: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="for quantile, 0 to 1")
-    name: OutputName | None = Field(None, alias="as")
-
-
-class ConditionEntry(Entry):
-    """What a row must satisfy."""
-
-    column: ColumnName
-    op: Test
-    value: Any = None
-
-
-class OrderEntry(Entry):
-    """Sort by a column of the report."""
-
-    column: ColumnName
-    descending: bool = False
-
-
-class AggregateParameters(Parameters):
+class AggregateParameters(Asking):
     """Parameters of `aggregate`. A `version` of null is the dataset's current one."""
 
     STAND_INS: ClassVar[Json] = {"measures": [{"op": "count"}]}
 
-    dataset: str
-    version: int | None = Field(None, ge=0)
     by: list[KeyOrName] = Field(default_factory=list, max_length=32)
     measures: list[MeasureEntry] = Field(min_length=1, max_length=100)
-    where: list[ConditionEntry] = Field(default_factory=list, max_length=100)
     order_by: list[OrderEntry] = Field(default_factory=list, alias="orderBy", max_length=32)
     limit: int | None = Field(None, ge=1)
-
-    @property
-    def dataset_version(self) -> int | None:
-        return self.version
 
 
 def question(parameters: AggregateParameters, dataset: Dataset) -> Question:
     """The question, or InvalidRequest."""
     draft = Draft(dataset)
-    for key in parameters.by:
-        column = key.column or key.time or ""
-        at = key.member("column" if key.column else "time")
-        draft.key(column, key.grain, key.name, at, f"{key.at}/as" if key.name else at)
-    for measure in parameters.measures:
-        draft.measure(measure.op, measure.of, measure.q, measure.name, measure.at)
-    for each in parameters.where:
-        draft.condition(Condition(each.column, each.op, each.value), each.at)
+    add_keys(draft, parameters.by)
+    add_measures(draft, parameters.measures)
+    add_conditions(draft, parameters.where)
     for order in parameters.order_by:
         draft.order(order.column, order.descending, f"{order.at}/column")
     return draft.question(parameters.limit, complete=parameters.complete)

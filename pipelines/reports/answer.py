@@ -55,8 +55,8 @@ def answer(program: Program, partial: Partial) -> Answer:
     return Answer(_table(program, partial), partial.read, partial.reused, off)
 
 
-def notes(program: Program, found: Answer) -> list[str]:
-    """What a reader should know of an answer: where it is not exact, and what it cost."""
+def inexact(program: Program, found: Answer) -> list[str]:
+    """Where an answer is not exact, in sentences for its reader."""
     said = []
     for measure in program.question.measures:
         off = found.off[program.tally(measure)] if measure.op in TALLYINGS else 0.0
@@ -64,8 +64,14 @@ def notes(program: Program, found: Answer) -> list[str]:
             said.append(f"{measure.name} is an estimate where it is large: its standard error is {off:.2%}.")
         elif off:
             said.append(f"{measure.name} is off by up to {off:.2%} of itself where values are many.")
-    known = f"; {found.reused:,} more were known from earlier reports" if found.reused else ""
-    return [*said, f"Read {found.read:,} rows{known}."]
+    return said
+
+
+def cost(answers: Sequence[Answer]) -> str:
+    """How many rows were read for a report."""
+    read, reused = sum(each.read for each in answers), sum(each.reused for each in answers)
+    known = f"; {reused:,} more were known from earlier reports" if reused else ""
+    return f"Read {read:,} rows{known}."
 
 
 def _table(program: Program, partial: Partial) -> pa.Table:
@@ -158,7 +164,7 @@ def join(program: Program, answers: Sequence[Answer]) -> Answer:
     tables = [each.table for each in answers if each.table.num_rows] or [answers[0].table]
     whole = pa.concat_tables(_alike(tables))
     if question.order_by:
-        columns = {name: from_arrow(whole[name], _kind(whole[name].type)) for name in whole.column_names}
+        columns = {name: from_arrow(whole[name], kind_of(whole[name].type)) for name in whole.column_names}
         whole = whole.take(pa.array(_order(columns, question)))
     off = tuple(max(each) for each in zip(*(each.off for each in answers), strict=True))
     read, reused = sum(each.read for each in answers), sum(each.reused for each in answers)
@@ -174,7 +180,8 @@ def _alike(tables: Sequence[pa.Table]) -> list[pa.Table]:
     return [table.cast(pa.schema(fields)) for table in tables]
 
 
-def _kind(type_: pa.DataType) -> Kind:
+def kind_of(type_: pa.DataType) -> Kind:
+    """The kind of a column of an answer."""
     if pa.types.is_decimal(type_):
         return Kind("decimal", type_.precision, type_.scale)
     return next(kind for kind in _KINDS if kind.logical == type_)

@@ -124,3 +124,14 @@ def _json_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
     words = [json.dumps(word, ensure_ascii=False) for word in encoded.dictionary.to_pylist()]
     return pa.chunked_array([pa.array(words, pa.string()).take(encoded.indices)])
+
+
+def labels(column: pa.ChunkedArray, grain: str | None) -> list[str]:
+    """Values as names for a reader; (null) where there is none."""
+    if grain is None and pa.types.is_string(column.type):
+        text = column
+    elif pa.types.is_floating(column.type):
+        text = _float_text(column)
+    else:
+        text = _text(column, grain)
+    return ["(null)" if each is None else each for each in text.to_pylist()]

@@ -6,7 +6,7 @@ dates.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -20,6 +20,7 @@ GRAINS: tuple[str, ...] = get_args(Grain)
 
 _HOUR = 3_600_000_000
 _DAY = 24 * _HOUR
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
 _MONDAY = 3  # days from a Monday to 1970-01-01
 
 
@@ -69,6 +70,51 @@ def labels(column: pa.ChunkedArray | pa.Array, grain: str) -> pa.Array | pa.Chun
         quarter = pc.cast(pc.quarter(column), pa.string())
         return pc.binary_join_element_wise(pc.utf8_slice_codeunits(text, 0, -6), quarter, "-Q")
     return text
+
+
+def numbered(buckets: pa.ChunkedArray | pa.Array, grain: str) -> Array:
+    """Buckets as whole numbers, each one more than the bucket before; none may be null."""
+    array = buckets.combine_chunks() if isinstance(buckets, pa.ChunkedArray) else buckets
+    if grain == "hour":
+        return np.asarray(array.cast(pa.int64()).to_numpy() // _HOUR)
+    days = array.cast(pa.int32()).to_numpy().astype(np.int64)
+    if grain in _MONTHS:
+        return np.asarray(days.astype("M8[D]").astype("M8[M]").astype(np.int64) // _MONTHS[grain])
+    return np.asarray((days + _MONDAY) // 7 if grain == "week" else days)
+
+
+def of_numbers(numbers: Array, grain: str, type_: pa.DataType) -> pa.Array:
+    """The buckets that have these numbers."""
+    if grain == "hour":
+        return pa.array(numbers * _HOUR, pa.int64()).cast(type_)
+    if grain in _MONTHS:
+        days = (numbers * _MONTHS[grain]).astype("M8[M]").astype("M8[D]").astype(np.int64)
+    else:
+        days = numbers * 7 - _MONDAY if grain == "week" else numbers
+    return pa.array(days.astype(np.int32)).cast(pa.date32())
+
+
+def begins(value: datetime, kind: Kind, grain: str) -> bool:
+    """Whether a bucket of a time column of this kind begins at a moment."""
+    tick = ticks(value, kind)
+    whole = value if kind.word != "date" else value.replace(hour=0, minute=0, second=0, microsecond=0)
+    first = int(floor(Vector(kind, np.array([tick], np.int64)), grain).data[0])
+    unit = 1 if grain == "hour" or kind.word == "date" else _DAY
+    return value == whole and first * unit == tick
+
+
+def bucket(moment: datetime, grain: str, type_: pa.DataType) -> pa.Array:
+    """The one bucket that begins at a moment, as a column of times of this type has it."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    if grain == "hour":
+        return pa.array([moment], pa.timestamp("us")).cast(type_)
+    return pa.array([moment.date()], pa.date32())
+
+
+def moved(buckets: pa.ChunkedArray | pa.Array, grain: str, steps: int) -> pa.Array:
+    """Buckets so many steps later, or earlier where steps are negative; none may be null."""
+    return of_numbers(numbered(buckets, grain) + steps, grain, buckets.type)
 
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (naive on purpose: only differences are taken)

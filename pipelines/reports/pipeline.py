@@ -1,7 +1,8 @@
 """The report pipeline: what the registry and the dispatcher call. Parse, plan, run a part, combine, finish.
 
-`parse` runs in the web process and touches the catalog only; the entries run on workers; `publish` and
-`discard` run in the dispatcher.
+A report is one question or a few, each with parts of its own; what travels between tasks are pairs of the
+number of a question and what is known of its answer. `parse` runs in the web process and touches the catalog
+only; the entries run on workers; `publish` and `discard` run in the dispatcher.
 """
 
 from __future__ import annotations
@@ -14,20 +15,19 @@ from typing import Any
 
 from pipelines.datasets import Catalog, Dataset
 from pipelines.errors import BadInput, Fault, InvalidRequest, nearest
-from pipelines.plan import Artifact, Json, Plan, Request
-from pipelines.reports import kernel, planning, render, reuse, spill, split, strategy
-from pipelines.reports.answer import Answer, answer, join, notes
-from pipelines.reports.kernel import Partial
-from pipelines.reports.program import Program, prepare
+from pipelines.plan import Artifact, Json, Part, Plan, Request
+from pipelines.reports import planning, render
+from pipelines.reports.answer import Answer, cost, inexact
 from pipelines.reports.question import Question
-from pipelines.reports.reuse import Shelf
-from pipelines.reports.scan import scan
 from pipelines.reports.shape import AT, Parameters, sift
-from pipelines.reports.strategy import Strategy
+from pipelines.reports.table import Reply, Shown
 from pipelines.reports.types import REPORTS, ReportType
+from pipelines.reports.wide import widened, with_lookups
+from pipelines.reports.work import Work, work_of
 from pipelines.run import Context
 from pipelines.store import Store
 
+Numbered = tuple[int, Any]  # of which question, and its partial, answer or token
 _HERE = "pipelines.reports.pipeline"
 _VERSION = 1  # raise it when the same question comes to get another answer or another file
 SHELVED = 1 << 18  # rows of a report from which on what it finds out is kept for others
@@ -45,94 +45,97 @@ def parse(payload: Json, catalog: Catalog) -> Request:
     name = _choice(payload, "reportType", REPORTS, faults)
     if name is None:
         raise InvalidRequest(faults)
-    report = REPORTS[name]
-    sifted = sift(report.Parameters, payload.get("parameters", {}))
+    report, given = REPORTS[name], payload.get("parameters", {})
+    sifted = sift(report.Parameters, given)
     faults += sifted.faults
-    asked = _question(report, sifted.parameters, catalog, faults) if sifted.parameters else None
+    asked = _questions(report, sifted.parameters, catalog, faults) if sifted.parameters else None
     if faults or asked is None or form is None:
         raise InvalidRequest(faults)
-    question, dataset = asked
-    fragments = planning.wanted(question, catalog.fragments(question.dataset, question.version))
-    spec = {"question": question.to_json(), "format": form, "name": report.file_name(sifted.parameters)}
-    size = sum(each.rows for each in fragments)
-    equal = _digest(dataset.id, spec)
-    return Request(name, payload.get("parameters", {}), spec, size, "rows", equal)
+    questions, dataset = asked
+    spec: Json = {
+        "questions": [each.to_json() for each in questions],
+        "format": form,
+        "name": report.file_name(sifted.parameters),
+        "finish": {"type": name, "parameters": given} if report.finish else None,
+    }
+    fragments = catalog.fragments(dataset.name, dataset.version)
+    size = sum(fragment.rows for each in questions for fragment in planning.wanted(each, fragments))
+    return Request(name, given, spec, size, "rows", _digest(dataset.id, spec))
 
 
 def make_plan(context: Context, spec: Json, argument: Any) -> Json:
     """Entry: stretches to read, cut into parts, and how to put their partials together."""
-    question, store = Question.from_json(spec["question"]), context.store
-    fragments = Catalog(store).fragments(question.dataset, question.version)
-    found = planning.pieces(store, question, fragments)
-    rows = sum(piece.rows for piece in found)
-    shelf, before = (
-        (None, None) if rows < SHELVED else (reuse.plan(store, question), reuse.remembered(store, question))
-    )
-    chosen = None if before is None else Strategy.from_json(before)
-    if chosen is None or not chosen.fits(rows):
-        chosen = strategy.choose(prepare(question), store, found)
-        if shelf:
-            reuse.remember(store, question, chosen.to_json())
+    works, parts = [], []
+    for number, each in enumerate(spec["questions"]):
+        work, own = work_of(context.store, Question.from_json(each), SHELVED)
+        works.append(work)
+        parts += [Part({**part.payload, "question": number}, part.weight) for part in own]
+        context.check()
     return Plan(
-        {**spec, "strategy": chosen.to_json(), "shelf": shelf},
+        {**spec, "works": [work.to_json() for work in works]},
         "rows",
-        planning.cut(found, chosen.seconds_a_row),
+        tuple(parts),
         f"{_HERE}:run_part",
         f"{_HERE}:finish",
         combine=f"{_HERE}:combine",
-        buckets=chosen.buckets,
+        buckets=max(work.strategy.buckets for work in works),
     ).to_json()
 
 
-def run_part(context: Context, spec: Json, payload: Json) -> Partial | Json:
+def run_part(context: Context, spec: Json, payload: Json) -> list[Numbered]:
     """Entry: the partial of some row groups; where there are buckets, what finds its pieces."""
-    program, chosen = _understood(spec)
-    shelf = Shelf(context.store, program, spec["shelf"]) if spec["shelf"] else None
-    partial = scan(program, context.store, payload, context.progress, chosen.batch, shelf)
-    if not chosen.buckets:
-        return partial
-    pieces = (
-        split.by_keys(program, partial, chosen.cuts)
-        if chosen.by == "keys"
-        else split.by_values(program, partial, chosen.buckets)
-    )
-    return spill.put(context.store, f"{context.scratch}/part-{context.part}-{uuid.uuid4().hex[:8]}", pieces)
+    number = payload["question"]
+    work = Work.from_json(spec["works"][number])
+    key = f"{context.scratch}/part-{context.part}-{uuid.uuid4().hex[:8]}"
+    return [(number, work.part(context.store, payload, context.progress, key))]
 
 
-def combine(context: Context, spec: Json, partials: Sequence[Any]) -> Partial | Answer:
-    """Entry: one partial of several, in part order; of a bucket by key already the answer."""
-    context.check()
-    program, chosen = _understood(spec)
-    if context.bucket is None:
-        return kernel.merge(program, partials)
-    pieces = [spill.get(context.store, token, context.bucket) for token in partials]
-    context.check()
-    whole = kernel.merge(program, pieces)
-    return answer(program, whole) if chosen.by == "keys" else split.settle(program, whole)
+def combine(context: Context, spec: Json, partials: Sequence[Sequence[Numbered]]) -> list[Numbered]:
+    """Entry: one partial of several for each question, in part order; of a bucket by key its answer."""
+    found: list[Numbered] = []
+    for number, some in _gathered(partials).items():
+        context.check()
+        work = Work.from_json(spec["works"][number])
+        if work.takes(context.bucket):
+            found.append((number, work.combined(context.store, some, context.bucket)))
+    return found
 
 
-def finish(context: Context, spec: Json, partials: Sequence[Any]) -> Json:
+def finish(context: Context, spec: Json, partials: Sequence[Sequence[Numbered]]) -> Json:
     """Entry: the file in the store, as an Artifact."""
-    program, chosen = _understood(spec)
-    if chosen.by == "keys":
-        found = join(program, partials)
-    else:
-        found = answer(program, kernel.merge(program, partials or [kernel.empty(program)]))
+    gathered = _gathered(partials)
+    works = [Work.from_json(each) for each in spec["works"]]
+    answers = [work.answer(gathered.get(number, [])) for number, work in enumerate(works)]
     context.check()
-    table = found.table
+    shown = _shown(spec, [work.program.question for work in works], answers)
     form = render.FORMATS[spec["format"]]
-    render.check_fits(table, spec["format"])
-    grains = {key.name: key.grain for key in program.question.keys if key.grain}
+    render.check_fits(shown.table, spec["format"])
     # a name of its own: a worker that was thought dead may come back and write its copy, not quite the same
     path = f"{context.results}/report-{uuid.uuid4().hex[:8]}.{form.extension}"
     with context.store.put(path) as sink:
-        form.write(table, grains, sink)
-    name, said = f"{spec['name']}.{form.extension}", tuple(notes(program, found))
-    return Artifact(path, name, form.media_type, sink.bytes, sink.sha256, table.num_rows, said).to_json()
+        form.write(shown.table, shown.grains, sink)
+    exact = (inexact(work.program, each) for work, each in zip(works, answers, strict=True))
+    said = (*shown.notes, *dict.fromkeys(note for some in exact for note in some), cost(answers))
+    name, rows = f"{spec['name']}.{form.extension}", shown.table.num_rows
+    return Artifact(path, name, form.media_type, sink.bytes, sink.sha256, rows, said).to_json()
 
 
-def _understood(spec: Json) -> tuple[Program, Strategy]:
-    return prepare(Question.from_json(spec["question"])), Strategy.from_json(spec["strategy"])
+def _gathered(partials: Sequence[Sequence[Numbered]]) -> dict[int, list[Any]]:
+    """What there is of each question, in part order."""
+    found: dict[int, list[Any]] = {}
+    for number, each in (numbered for some in partials for numbered in some):
+        found.setdefault(number, []).append(each)
+    return found
+
+
+def _shown(spec: Json, questions: Sequence[Question], answers: Sequence[Answer]) -> Shown:
+    """The table of the report: the answer of its question, or what its type makes of several."""
+    replies = [Reply(*each) for each in zip(questions, (each.table for each in answers), strict=True)]
+    if spec["finish"] is None:
+        return replies[0].shown
+    report = REPORTS[spec["finish"]["type"]]
+    assert report.finish is not None, "parse has said so"
+    return report.finish(report.Parameters.model_validate(spec["finish"]["parameters"]), replies)
 
 
 def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) -> Artifact:
@@ -170,18 +173,23 @@ def _choice(
     return None
 
 
-def _question(
+def _questions(
     report: ReportType, parameters: Parameters, catalog: Catalog, faults: list[Fault]
-) -> tuple[Question, Dataset] | None:
-    """The question of well-formed parameters, and its dataset; what is wrong in meaning joins the faults."""
+) -> tuple[Sequence[Question], Dataset] | None:
+    """What well-formed parameters ask, and of which dataset; what is wrong in meaning joins the faults."""
     dataset = _dataset(parameters, catalog, faults)
     if dataset is None:
         return None
+    wide, lookups = widened(dataset, parameters.lookup, catalog, faults)
+    if any(fault.pointer.startswith(f"{AT}/lookup") for fault in faults):
+        return None  # what the columns are is not known
     try:
-        return report.question(parameters, dataset), dataset
+        asked = report.question(parameters, wide)
     except InvalidRequest as error:
         faults += error.faults
         return None
+    questions = [asked] if isinstance(asked, Question) else asked
+    return [with_lookups(each, wide, lookups) for each in questions], dataset
 
 
 def _dataset(parameters: Parameters, catalog: Catalog, faults: list[Fault]) -> Dataset | None:

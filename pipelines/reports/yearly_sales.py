@@ -17,6 +17,7 @@ from pipelines.reports.shape import AT, Parameters, pointer
 NAME = "yearly-sales"
 TITLE = "Yearly sales"
 DESCRIPTION = "Orders, units and revenue of one year, by month, category or any other column."
+EXAMPLE: Json = {"year": "2023", "by": ["month", "category"]}
 
 _UNITS = "quantity"
 
@@ -61,12 +62,7 @@ class YearlySalesParameters(Parameters):
 def question(parameters: YearlySalesParameters, dataset: Dataset) -> Question:
     """The question, or InvalidRequest."""
     draft = Draft(dataset)
-    kind = draft.kind(parameters.time, f"{AT}/time")
-    if kind is not None and not kind.timed:
-        draft.fault(
-            f"{AT}/time", f"Column {parameters.time!r} is {kind.word}; name a column of timestamps or dates."
-        )
-    timed = kind is not None and kind.timed
+    timed = draft.timed(parameters.time, f"{AT}/time") is not None
     for index, name in enumerate(parameters.by):
         at = AT + pointer("by", index)
         if name not in GRAINS:

@@ -121,7 +121,10 @@ def disconnected(future: Any) -> bool:
 
 def infrastructure() -> tuple[type[BaseException], ...]:
     """What a call to a scheduler that is gone, or going, may raise."""
-    return (OSError, TimeoutError, concurrent.futures.CancelledError, asyncio.CancelledError, RuntimeError)
+    from distributed.client import ClosedClientError  # a Client closes itself when its scheduler is gone
+
+    canceled = (concurrent.futures.CancelledError, asyncio.CancelledError)
+    return (OSError, TimeoutError, RuntimeError, ClosedClientError, *canceled)
 
 
 async def quiet(coroutine: Any) -> None:

@@ -66,6 +66,15 @@ def states(connection: Connection, ids: Iterable[str]) -> dict[str, JobState]:
     return found
 
 
+def keepers(connection: Connection, ids: Iterable[str]) -> set[str]:
+    wanted = list(ids)
+    found: set[str] = set()
+    for start in range(0, len(wanted), _MANY):
+        query = select(job.c.id).where(job.c.id.in_(wanted[start : start + _MANY]), KEPT)
+        found |= set(connection.execute(query).scalars())
+    return found
+
+
 def specs_in_use(
     connection: Connection, database: Database, kind: str, failed_within: float | None
 ) -> list[Json]:

@@ -62,7 +62,7 @@ class Tracker:
         if parsed.drivername.startswith("sqlite"):
             Tracker.open(url).close()
             return
-        engine = postgres_engine(parsed)
+        engine = postgres_engine(parsed, patient=True)
         try:
             with reachable():
                 migrations.migrate_postgres(engine)
@@ -227,6 +227,10 @@ class Tracker:
     def states(self, ids: Iterable[str]) -> dict[str, JobState]:
         """The states of those ids that are jobs."""
         return self.database.read(lambda connection: retention.states(connection, ids))
+
+    def keepers(self, ids: Iterable[str]) -> set[str]:
+        """Those of these jobs whose results are still to be there."""
+        return self.database.read(lambda connection: retention.keepers(connection, ids))
 
     def active_specs(self, kind: str, failed_within: float | None = None) -> Sequence[Json]:
         """The specs of all jobs of a kind that have not ended, or failed in the last seconds given."""

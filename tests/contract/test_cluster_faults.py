@@ -145,6 +145,19 @@ def test_a_scheduler_that_stalls_loses_nothing(
     assert cluster.identity() == identity
 
 
+def test_a_client_that_has_just_closed_itself_loses_the_run_it_was_to_take(
+    cluster: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = cluster._connection.client()
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster._connection, "client", lambda: client)
+        client.close()
+        key = start(cluster, parts=2)
+    assert isinstance(end(cluster, key, 5), Lost)
+    until(lambda: workers(cluster) == 2, 30)
+    assert isinstance(end(cluster, start(cluster, parts=2)), Finished)
+
+
 def test_workers_ended_by_anyone_are_started_again(cluster: DaskCluster, own_compute: LocalCompute) -> None:
     os.kill(own_compute.pids["workers"], signal.SIGTERM)
     until(lambda: workers(cluster) < 2, 20)

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,3 +136,26 @@ def test_nearest_names_the_known_ones() -> None:
     assert nearest("Region", ["region"]) == "; did you mean 'region'?"
     assert nearest("zzz", ["a", "b"]) == "; known are 'a', 'b'"
     assert nearest("zzz", []) == ""
+
+
+def test_others_at_the_same_folder_are_no_trouble(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    trouble: list[OSError] = [OSError(errno.ENOTEMPTY, "one was added"), FileNotFoundError("one went first")]
+
+    def troubled(method: str) -> None:
+        real = getattr(store._fs, method)
+
+        def call(*arguments: Any, **more: Any) -> Any:
+            if trouble:
+                raise trouble.pop()
+            return real(*arguments, **more)
+
+        monkeypatch.setattr(store._fs, method, call)
+
+    put(store, "folder/a", b"x")
+    troubled("rm")
+    store.delete("folder")
+    assert list(store.list("folder")) == []
+    trouble = [FileNotFoundError("the folder was removed")]
+    troubled("open")
+    put(store, "folder/a", b"x")
+    assert store.exists("folder/a")

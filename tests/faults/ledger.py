@@ -119,7 +119,8 @@ def files_of(
             verdict.broken("I13", f"{path} is named by a job and is not there")
         elif digests.get(path, named[path]) != named[path]:
             verdict.broken("I6", f"{path} has other bytes than its job says")
-    sources = {str((row["spec"].get("source") or {}).get("store")) for row in table.values()}
+    given = [each for row in table.values() for each in row["spec"].get("files", ())]
+    sources = {str(each["source"].get("store")) for each in given}
     for path in sorted(set(files) - set(named) - sources):
         if path.startswith(("results/", "scratch/", "uploads/", "datasets/")) or path.endswith(".part"):
             verdict.broken("I13", f"{path} is needed by nobody")

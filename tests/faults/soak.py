@@ -8,16 +8,19 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import shutil
 import signal
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import click
 import psutil
 
 from tests.faults.embedded import Embedded
+from tests.faults.history import ENDED
 from tests.faults.ledger import Verdict
 from tests.faults.load import Load
 from tests.faults.nemesis import Nemesis
@@ -29,8 +32,10 @@ QUIET = 20.0  # seconds without faults, for the pace before and after
 RECOVERY = 30.0  # seconds after the last fault in which to come back
 
 
-def soak(minutes: float, seed: int, database: str) -> tuple[Verdict, dict[str, Any]]:
-    """What the checker says, and the figures to print."""
+def soak(
+    minutes: float, seed: int, database: str, logs: Path | None = None
+) -> tuple[Verdict, dict[str, Any]]:
+    """What the checker says, and the figures to print. `logs` is where all logs go in the end."""
     site: Site = Embedded() if database == "sqlite" else Scaled(servers=2, dispatchers=2)
     try:
         site.restore()
@@ -74,9 +79,32 @@ def soak(minutes: float, seed: int, database: str) -> tuple[Verdict, dict[str, A
             **leaks(site),
         }
         verdict.violations += [f"left behind: {line}" for line in figures["processesLeft"]]
+        figures["explained"] = explained(site)
         return verdict, figures
     finally:
+        if logs is not None:
+            shutil.copytree(site.logs, logs, dirs_exist_ok=True)
+            if (site.home / "logs").exists():
+                shutil.copytree(site.home / "logs", logs, dirs_exist_ok=True)
         site.close()
+
+
+def explained(site: Site) -> list[str]:
+    """What logs and events say of jobs that did not end, or ended as nobody foresaw."""
+    odd = [
+        row
+        for row in site.rows()
+        if row["state"] not in ENDED or (row["error"] or {}).get("code") == "internal"
+    ]
+    said = [line for node in site.nodes for line in node.text().splitlines()]
+    found: list[str] = []
+    for row in odd:
+        events = [
+            f"{event['name']} {event['data']}" for event in site.events() if event["job_id"] == row["id"]
+        ]
+        found.append(f"{row['id']} {row['type']} {row['state']}: {'; '.join(events)}"[:1500])
+        found += [line[:4000] for line in said if row["id"] in line][-8:]
+    return found
 
 
 def pace(ends: list[float], began: float, ended: float) -> dict[str, Any]:
@@ -126,10 +154,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 31))
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--logs", type=Path, help="a folder to copy all logs to")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing it started may stay
     click.echo(f"seed {given.seed}, {given.database}, {given.minutes:g} minutes")
-    verdict, figures = soak(given.minutes, given.seed, given.database)
+    verdict, figures = soak(given.minutes, given.seed, given.database, given.logs)
     click.echo(json.dumps(figures, indent=2))
     for line in verdict.violations:
         click.echo(line)

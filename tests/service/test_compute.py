@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
+import pytest
 
 from service.compute import LocalCompute
 
@@ -27,6 +30,13 @@ def family(compute: LocalCompute) -> list[psutil.Process]:
         process = psutil.Process(pid)
         found += [process, *process.children(recursive=True)]
     return [process for process in found if "resource_tracker" not in " ".join(process.cmdline())]
+
+
+def workers(compute: LocalCompute) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):  # one of them has just ended
+        found = psutil.Process(compute.pids["workers"]).children()
+        return [process for process in found if "spawn_main" in " ".join(process.cmdline())]
+    return []
 
 
 def alive(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
@@ -89,6 +99,71 @@ def test_a_killed_parent_leaves_no_process(tmp_path: Path) -> None:
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     assert alive(processes, 15) == []
+
+
+def test_workers_that_lived_for_long_are_started_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[float] = []
+
+    def launch(self: LocalCompute, name: str, options: list[str]) -> None:
+        self._children[name] = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        if name == "workers":
+            started.append(time.monotonic())
+
+    monkeypatch.setattr(LocalCompute, "_launch", launch)
+    monkeypatch.setattr("service.compute._LOOK", 0.01)
+    monkeypatch.setattr("service.compute._STEADY", 0.05)
+
+    def until_started(count: int) -> None:
+        deadline = time.monotonic() + 5
+        while len(started) < count:
+            assert time.monotonic() < deadline, f"start {count} did not come"
+            time.sleep(0.005)
+
+    with LocalCompute(1, tmp_path) as compute:
+        for n in range(1, 15):
+            until_started(n)
+            time.sleep(0.1)
+            os.kill(compute.pids["workers"], signal.SIGKILL)
+        monkeypatch.setattr("service.compute._STEADY", 1000.0)
+        for n in range(15, 18):
+            until_started(n)
+            os.kill(compute.pids["workers"], signal.SIGKILL)
+        until_started(18)
+    pauses = [later - earlier for earlier, later in pairwise(started)]
+    assert max(pauses[:14]) < 1
+    assert pauses[16] >= 0.4, "who ends again and again waits longer each time"
+
+
+@pytest.mark.slow
+def test_a_worker_that_never_comes_is_not_missed_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask's nanny gives it up and closes, and the process of all nannies would live on with the others."""
+    monkeypatch.setattr("service.compute._START", 15)
+    with LocalCompute(2, tmp_path) as compute:
+        log = tmp_path / "logs" / "workers.log"
+        deadline = time.monotonic() + 60
+        while not log.exists() or log.read_text().count("Registered to:") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1)  # their nannies know it, too
+        group = compute.pids["workers"]
+        victim = workers(compute)[0]
+        victim.kill()
+        deadline = time.monotonic() + 20
+        while len(fresh := [p for p in workers(compute) if p.create_time() > victim.create_time() + 2]) < 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        fresh[0].suspend()
+        deadline = time.monotonic() + 60
+        while compute.pids["workers"] == group:
+            assert time.monotonic() < deadline, "the nanny has given up and nobody noticed"
+            time.sleep(0.1)
+        while len(workers(compute)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 def test_a_log_does_not_grow_for_ever(tmp_path: Path) -> None:

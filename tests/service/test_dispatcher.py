@@ -343,6 +343,62 @@ def test_an_absent_database_ends_no_job(house: House, monkeypatch: pytest.Monkey
     assert house.run(job_id)[0].state is JobState.SUCCESSFUL
 
 
+def test_a_database_away_when_a_run_is_to_begin_ends_no_job(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = house.submit(2)
+    for _ in range(20):
+        (job,) = house.tracker.lease("another", 1, 30)
+        house.tracker.requeue(lost, job.epoch, "Its scheduler went away.")
+
+    def failing(*arguments: Any) -> bool:
+        raise Unavailable("The database cannot be reached.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.tracker, "fail", failing)
+        house.tick(3)
+    assert house.job(lost).state is JobState.RUNNING
+    (job,) = house.run(lost)
+    assert job.error is not None
+    assert job.error.code == "attempts-exhausted"
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), FileNotFoundError("the manifest")])
+def test_a_store_that_fails_once_does_not_end_a_job_that_is_to_be_published(
+    house: House, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    failures = [error]
+
+    def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) -> Artifact:
+        if failures:
+            raise failures.pop()
+        return Artifact.from_json(outcome)
+
+    monkeypatch.setattr(toys, "publish", publish)
+    given = Dispatcher(
+        house.tracker, house.cluster, house.store, pipelines=toys.pipelines(), clock=house.clock
+    )
+    monkeypatch.setattr(house, "dispatcher", given)
+    (job,) = house.run(house.submit(2))
+    if isinstance(error, FileNotFoundError):  # what is not there will not come
+        assert job.error is not None and job.error.code == "internal"
+    else:
+        assert (job.state, job.attempt, job.losses) == (JobState.SUCCESSFUL, 1, 1)
+    given.close()
+
+
+def test_an_interpreter_that_is_ending_fails_no_job(house: House) -> None:
+    """It closes every thread pool before anybody hears of it, and the dispatcher goes on meanwhile."""
+    house.dispatcher._publisher._pool.shutdown()
+    (job,) = house.run(house.submit(2))
+    assert job.state is JobState.SUCCESSFUL
+    canceled = house.submit(30)
+    house.tick(5)
+    house.tracker.request_cancel(canceled)
+    house.tick()
+    assert house.files(canceled) == []
+
+
 def with_database_away(house: House) -> None:
     try:
         house.tick()

@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from pipelines.plan import Artifact
+from pipelines.datasets import Catalog, Column, Commit, Fragment, Mode, commit_fragments, write_fragment
+from pipelines.imports.request import parse
+from pipelines.plan import Artifact, Json
 from pipelines.store import Store
 from service.errors import Gone
 from service.jobs import Jobs
@@ -107,12 +110,20 @@ def test_kept_partials_go_before_results(house: House) -> None:
 
 
 def test_uploads_stay_while_an_import_needs_them(house: House) -> None:
-    waiting, done = house.put("uploads/a/data"), house.put("uploads/b/data")
-    house.accept("import", files=[{"source": {"store": waiting}}])
-    house.succeed(house.accept("import", files=[{"source": {"store": done}}]))
-    _, second = sweeps(house.retention(), house)
-    assert second.orphans == 1
-    assert [key for key in house.stored() if key.startswith("uploads")] == [waiting]
+    waiting, second, done = (house.put(f"uploads/{name}/data") for name in "abc")
+
+    def files(*keys: str) -> list[Json]:
+        given = [{"source": {"store": key}, "name": "a.csv", "bytes": 10, "sha256": None} for key in keys]
+        request = parse({"dataset": "sales", "files": given}, Catalog(house.store))
+        found: list[Json] = request.spec["files"]
+        return found
+
+    house.accept("import", files=files(waiting, second))
+    house.succeed(house.accept("import", files=files(done)))
+    house.fail(house.accept("import", files=[{"source": {"file": "/data/a.csv"}}]))
+    _, last = sweeps(house.retention(), house)
+    assert last.orphans == 1
+    assert [key for key in house.stored() if key.startswith("uploads")] == [waiting, second]
 
 
 def test_an_upload_under_way_is_not_an_orphan_as_long_as_it_grows(house: House) -> None:
@@ -150,3 +161,33 @@ def test_only_the_published_run_of_a_successful_job_stays(house: House) -> None:
     _, second = sweeps(house.retention(), house)
     assert second.orphans == 2
     assert house.stored() == [path]
+
+
+def test_a_result_goes_that_was_to_be_removed_when_its_remover_died(house: House) -> None:
+    job = house.accept()
+    house.succeed(job)
+    assert house.tracker.remove_result(job)
+    first, second = sweeps(house.retention(), house)
+    assert (first.orphans, second.orphans) == (0, 1)
+    assert house.stored() == []
+
+
+def test_what_a_late_part_wrote_beside_the_version_of_its_import_goes(house: House) -> None:
+    def written(job: str, number: int) -> Fragment:
+        key = f"datasets/log/{job}-{number}-0-1.parquet"
+        return write_fragment(house.store, key, pa.table({"n": [number]}), None)
+
+    retention, stays = house.retention(), []
+    for mode in (Mode.CREATE, Mode.APPEND):
+        job = house.accept("import", files=[])
+        house.succeed(job)
+        commit = Commit("log", mode, (Column("n", "integer"),), None, job, 1, {})
+        fragments = [written(job, 0), written(job, 1)]
+        commit_fragments(house.store, commit, fragments)
+        stays += [each.path for each in fragments]
+        assert retention.sweep().orphans == 0
+        written(job, 9)
+        _, second = sweeps(retention, house)
+        assert second.orphans == 1
+    found = [key for key in house.stored() if key.startswith("datasets") and "_delta_log" not in key]
+    assert found == sorted(stays)

@@ -111,6 +111,7 @@ def test_report_types_have_the_schema_of_their_parameters(house: House) -> None:
     assert set(found) >= {"yearly-sales", "aggregate"}
     assert "year" in found["yearly-sales"]["parameters"]["required"]
     assert found["aggregate"]["parameters"]["additionalProperties"] is False
+    assert all(each["example"]["reportType"] == name for name, each in found.items())
 
 
 def test_readyz_does_not_fail_when_the_store_is_empty(house: House) -> None:
