@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test test-slow faults soak lint bench samples lock clean
+.PHONY: demo serve test test-slow faults soak lint bench bench-reports samples lock clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.service: pyproject.toml requirements.lock
@@ -44,6 +44,10 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test ## ratios measured side by side; takes some minutes
 	$(BIN)/python tests/benchmarks/run.py
+
+ROWS ?= 1e7
+bench-reports: $(VENV)/.test ## the report questions beside DuckDB, Polars, dask.dataframe and pandas
+	$(BIN)/python tests/benchmarks/bench_reports.py --rows $(ROWS)
 
 samples: $(VENV)/.test ## import every real sample file in ../shared, print expected, got, verdict
 	$(BIN)/python tests/samples/run.py

@@ -28,15 +28,15 @@ _HOST = "127.0.0.1"
 _LOG_BYTES = 8 << 20  # a log longer than this begins anew
 _STEADY = 20.0  # seconds a process must have lived for its next end to be restarted at once
 _BACK_OFF = 10.0  # seconds between restarts at most
+# Dask has freed memory returned at once, so every array costs page faults. Keeping some halved CPU time of
+# reports, for some 200 MiB more a worker (seen on 5 million rows, runs interleaved).
+MALLOC = {"MALLOC_TRIM_THRESHOLD_": 128 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
 _LOOK = 0.1  # seconds between two looks at the processes
 _START = 60  # seconds a worker may take to start and to find its scheduler
 _CONFIG: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": "60s",  # a frozen worker is given up after this, not after 5 minutes
     "distributed.scheduler.allowed-failures": 1,  # two deaths under one task are one strike against its job
-    # Dask has freed memory returned at once, so every array costs page faults. Keeping some halved CPU time
-    # of reports, for some 200 MiB more a worker (seen on 5 million rows, runs interleaved).
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 128 << 20,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 << 20,
+    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in MALLOC.items()},
     "logging": {"distributed.worker": "warning"},  # else every census is a line in the scheduler's log
 }
 
@@ -215,7 +215,7 @@ async def _leave_without_worker(nanny: Any) -> None:
     others, with a worker less.
     """
     seen = time.monotonic()
-    while time.monotonic() - seen < 2 * _START and nanny.status.name not in ("closed", "failed"):
+    while time.monotonic() - seen < _STEADY and nanny.status.name not in ("closed", "failed"):
         if nanny.process is not None and nanny.process.is_alive():
             seen = time.monotonic()
         await asyncio.sleep(_LOOK)

@@ -62,7 +62,7 @@ class Tracker:
         if parsed.drivername.startswith("sqlite"):
             Tracker.open(url).close()
             return
-        engine = postgres_engine(parsed)
+        engine = postgres_engine(parsed, patient=True)
         try:
             with reachable():
                 migrations.migrate_postgres(engine)

@@ -39,7 +39,12 @@ def _within(start: str, end: str, column: str = "ordered_at") -> list[dict[str, 
 
 
 def _revenue(pl: Any) -> Any:
-    return pl.col("quantity") * pl.col("unit_price") * (1 - pl.col("discount"))
+    return pl.col("quantity") * _float(pl, "unit_price") * (1 - _float(pl, "discount"))
+
+
+def _float(pl: Any, column: str) -> Any:
+    """Polars rounds a product of decimals to the digits of its factors."""
+    return pl.col(column).cast(pl.Float64)
 
 
 def _usual(pl: Any) -> list[Any]:
@@ -198,7 +203,7 @@ TPCH = (
                 pl.col("l_quantity").sum().alias("sum_qty"),
                 pl.col("l_extendedprice").sum().alias("sum_base_price"),
                 _disc(pl).sum().alias("sum_disc_price"),
-                (_disc(pl) * (1 + pl.col("l_tax"))).sum().alias("sum_charge"),
+                (_disc(pl) * (1 + _float(pl, "l_tax"))).sum().alias("sum_charge"),
                 pl.col("l_quantity").mean().alias("avg_qty"),
                 pl.col("l_extendedprice").mean().alias("avg_price"),
                 pl.col("l_discount").mean().alias("avg_disc"),
@@ -225,10 +230,10 @@ TPCH = (
             & (pl.col("l_shipdate") < date(1995, 1, 1))
             & pl.col("l_discount").is_between(0.05, 0.07)
             & (pl.col("l_quantity") < 24)
-        ).select((pl.col("l_extendedprice") * pl.col("l_discount")).sum().alias("revenue")),
+        ).select((_float(pl, "l_extendedprice") * _float(pl, "l_discount")).sum().alias("revenue")),
     ),
 )
 
 
 def _disc(pl: Any) -> Any:
-    return pl.col("l_extendedprice") * (1 - pl.col("l_discount"))
+    return _float(pl, "l_extendedprice") * (1 - _float(pl, "l_discount"))
