@@ -23,6 +23,7 @@ from service.routes import (
     guard,
     imports,
     jobs,
+    metrics,
     operations,
     pages,
     problems,
@@ -58,8 +59,9 @@ def create_app(engine: Engine) -> OpenAPI:
     )
     app.jinja_options = {**app.jinja_options, "trim_blocks": True, "lstrip_blocks": True}
     problems.install(app)
+    metrics.install(app)
     guard.install(app)
-    for module in (reports, imports, videos, jobs, operations, datasets, system):
+    for module in (reports, imports, videos, jobs, operations, datasets, metrics, system):
         app.register_api(module.api)
     app.register_blueprint(pages.pages)
     return app

@@ -1,4 +1,4 @@
-"""The client commands of `haulier` that start jobs: report, import, video.
+"""The client commands of `haulier` that start jobs: report, import, video, retry.
 
 Each is one submission of the Python client over HTTP; with --wait or --output it stays for the result.
 """
@@ -160,7 +160,18 @@ def video(
         _finish(job, stay=stay or output is not None, output=output, timeout=timeout, as_json=as_json)
 
 
-COMMANDS = (report, import_, video)
+@click.command()
+@click.argument("job_id")
+@_waits
+@client
+def retry(job_id: str, stay: bool, timeout: float | None, server: str | None, as_json: bool) -> None:
+    """Run a failed or canceled job again, as a new job; prints its id."""
+    with connected(server) as (hauler, _):
+        again = hauler.job(job_id).retry()
+        _finish(again, stay=stay, output=None, timeout=timeout, as_json=as_json)
+
+
+COMMANDS = (report, import_, video, retry)
 
 
 def _finish(job: JobHandle, *, stay: bool, output: Path | None, timeout: float | None, as_json: bool) -> None:

@@ -5,9 +5,7 @@ Reads the Delta log, never the data (but for a preview). Every version stays rea
 
 from __future__ import annotations
 
-import re
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,15 +13,12 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from pipelines.datasets.commit import Mode, columns_of, open_table, time_column_of
-from pipelines.datasets.layout import ROW_GROUP_ROWS
+from pipelines.datasets.commit import Mode, columns_of, entry_version, open_table, time_column_of
+from pipelines.datasets.listing import actions, fragments_of
 from pipelines.datasets.model import Dataset, Fragment, dataset_key, is_dataset_name
-from pipelines.datasets.reader import read_row_groups, row_group_rows
+from pipelines.datasets.reader import read_row_groups
 from pipelines.errors import UnknownDataset, nearest
 from pipelines.store import Store
-
-# what imports write: <job>-<part>-<piece>-<epoch>.parquet; its row groups follow from its rows
-_OURS = re.compile(r"[0-9a-z]+-\d+-\d+(-\d+)?\.parquet")
 
 
 class Catalog:
@@ -41,7 +36,7 @@ class Catalog:
         """A version of a dataset (the newest for None); UnknownDataset names the nearest."""
         table = self._table(name, version)
         rows, size = 0, 0
-        for action in _actions(table):
+        for action in actions(table):
             rows += action["num_records"]
             size += action["size_bytes"]
         return Dataset(
@@ -56,21 +51,20 @@ class Catalog:
 
     def fragments(self, name: str, version: int) -> tuple[Fragment, ...]:
         """The files of a version, in the order they were read from their source."""
-        table = self._table(name, version)
-        columns = [field.name for field in table.schema().fields]
-        found = [self._fragment(name, columns, action) for action in _actions(table)]
-        return tuple(sorted(found, key=lambda fragment: _natural(fragment.path)))
+        return fragments_of(self.store, name, self._table(name, version))
 
     def versions(self, name: str) -> list[dict[str, Any]]:
         """Every version, oldest first: {"version", "rows", "created" (aware UTC), "mode", "job"}."""
         rows, result = 0, []
         for entry in reversed(self._table(name, None).history()):
+            if entry.get("operation") == "ADD FEATURE":  # a step of a commit, no version of the data
+                continue
             added = int(entry.get("rowsAdded", 0))
             rows = rows + added if entry.get("mode") == Mode.APPEND else added
             created = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC)
             result.append(
                 {
-                    "version": entry["version"],
+                    "version": entry_version(entry),
                     "rows": rows,
                     "created": created,
                     "mode": entry.get("mode"),
@@ -114,35 +108,3 @@ class Catalog:
         if table is None:
             raise UnknownDataset(f"There is no dataset {name!r}{nearest(name, self.names())}")
         return table
-
-    def _fragment(self, name: str, columns: list[str], action: dict[str, Any]) -> Fragment:
-        path = f"{dataset_key(name)}/{action['path']}"
-        rows = action["num_records"]
-        if _OURS.fullmatch(action["path"]):
-            row_groups = -(-rows // ROW_GROUP_ROWS)
-        else:  # a file another tool added: only its footer knows
-            row_groups = len(row_group_rows(self.store, path))
-        bounds = {
-            column: (action.get(f"min.{column}"), action.get(f"max.{column}"))
-            for column in columns
-            if action.get(f"min.{column}") is not None and action.get(f"max.{column}") is not None
-        }
-        return Fragment(
-            path,
-            rows,
-            action["size_bytes"],
-            row_groups,
-            {column: low for column, (low, _) in bounds.items()},
-            {column: high for column, (_, high) in bounds.items()},
-            {c: action[f"null_count.{c}"] for c in columns if action.get(f"null_count.{c}") is not None},
-        )
-
-
-def _actions(table: DeltaTable) -> Iterator[dict[str, Any]]:
-    yield from pa.table(table.get_add_actions(flatten=True)).to_pylist()
-
-
-def _natural(path: str) -> list[tuple[int, str]]:
-    """Sort key that puts part 10 after part 9; job ids sort by time, so appends follow in order."""
-    pieces = path.removesuffix(".parquet").split("-")
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]

@@ -46,7 +46,13 @@ def receipt(
             for column in columns
         ],
         "source": _source(spec, partials),
-        "warnings": [*spec["warnings"], *_doubts(columns), *_rejected(rejected)],
+        "warnings": [
+            *spec["warnings"],
+            *widenings(spec, columns),
+            *doubts(columns),
+            *_missing(columns),
+            *_rejected(rejected),
+        ],
     }
     return {**told, "dryRun": True, "rejects": list(reasons)} if spec["options"].get("dryRun") else told
 
@@ -108,13 +114,28 @@ def _counts(partials: Sequence[Json], *pieces: int) -> Json:
     return {"rowsRead": read, "rowsLoaded": read - rejected, "rowsRejected": rejected}
 
 
-def _doubts(columns: Sequence[SourceColumn]) -> list[str]:
-    said = [f"Column {column.source!r} {column.doubt}." for column in columns if column.doubt]
-    for column in columns:
-        if column.nulls:
-            words = ", ".join(repr(word) for word in column.nulls)
-            said.append(f"Column {column.source!r} is {column.type}; taken for missing in it: {words}.")
-    return said
+def widenings(spec: Json, columns: Sequence[SourceColumn]) -> list[str]:
+    """What an append changes of the dataset's types."""
+    return [
+        f"Column {column.name!r} of dataset {spec['dataset']!r} was {column.floor} and becomes "
+        f"{column.type}, also in the rows that are there; no value changes."
+        for column in columns
+        if column.floor is not None and column.floor != column.type
+    ]
+
+
+def doubts(columns: Sequence[SourceColumn]) -> list[str]:
+    """What a user may see otherwise."""
+    return [f"Column {column.source!r} {column.doubt}." for column in columns if column.doubt]
+
+
+def _missing(columns: Sequence[SourceColumn]) -> list[str]:
+    return [
+        f"Column {column.source!r} is {column.type}; taken for missing in it: "
+        f"{', '.join(repr(word) for word in column.nulls)}."
+        for column in columns
+        if column.nulls
+    ]
 
 
 def _rejected(count: int) -> list[str]:

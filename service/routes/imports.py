@@ -88,7 +88,7 @@ def create_import() -> Response:
 @api.get("/api/imports/<id>", responses={"200": wire.JobDocument})
 def import_job(path: JobPath, query: WaitQuery) -> Response:
     """An import as a job"""
-    return observed(path.id, "import", query.wait, job_view)
+    return observed(path.id, "import", query.wait, job_view, every_change=True)
 
 
 @api.get("/api/imports/<id>/status", responses={"200": wire.ResultStatus})

@@ -68,6 +68,17 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield found
 
 
+def test_what_is_looked_up_in_another_dataset_is_a_column_like_any(house: House) -> None:
+    house.run(house.upload("regions", "code,name\nEU,Europe\nAP,Asia\n"))
+    lookup = {"dataset": "regions", "on": "region", "key": "code", "columns": ["name"]}
+    asked = {"dataset": "sales", "by": ["name"], "measures": [REVENUE], "lookup": [lookup]}
+    own = house.run(house.post({"reportType": "aggregate", "parameters": asked, "format": "json"}))
+    assert house.get(f"/api/reports/{own}/download").json == [
+        {"name": "Europe", "revenue": 22.0},
+        {"name": None, "revenue": 10.25},
+    ]
+
+
 @pytest.mark.parametrize("name", REPORTS)
 def test_a_report_of_every_type_can_be_had(house: House, name: str) -> None:
     parameters, expected = ASKED[name]
