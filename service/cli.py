@@ -91,7 +91,7 @@ def _code(error: HaulierError) -> int:
     help="How many sales to generate.",
 )
 def demo(keep: bool, rows: int) -> int:
-    """Show the whole way once: sales, import, report, check.
+    """Show the whole way once: sales, import, report, video, check.
 
     Starts a service of its own on a free port, imports generated sales, runs the yearly-sales report, checks
     it against Python's own arithmetic, and ends the service. Exit code 0: every step gave the right answer.
