@@ -33,6 +33,7 @@ class Settings:
     longest a run may take. `stall_seconds`: the longest it may show no progress while workers have it.
     `keep_days`, `keep_bytes`: how long results stay, and how much of them and of kept partials there may be.
     `ffmpeg`: the program for video; None: that of PATH, else that of the wheel.
+    `keep_version_days`: how long a version of a dataset can be read after another has taken over.
     """
 
     home: Path
@@ -51,6 +52,7 @@ class Settings:
     keep_days: float = 7.0
     keep_bytes: int = 50 << 30
     ffmpeg: str | None = None
+    keep_version_days: float = 30.0
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **overrides: Any) -> Settings:
@@ -266,4 +268,5 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "keep_days": _number(0.0001, 36_500, "days"),
     "keep_bytes": _bytes,
     "ffmpeg": _program,
+    "keep_version_days": _number(0.0001, 36_500, "days"),
 }

@@ -1,10 +1,11 @@
 """Catalog: which datasets there are, what a version holds, what it looks like.
 
-Reads the Delta log, never the data (but for a preview). Every version stays readable: nothing is vacuumed.
+Reads the Delta log, never the data (but for a preview). Which versions are kept is `vacuum`'s business.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from pipelines.datasets.commit import Mode, columns_of, entry_version, open_tabl
 from pipelines.datasets.listing import actions, fragments_of
 from pipelines.datasets.model import Dataset, Fragment, dataset_key, is_dataset_name
 from pipelines.datasets.reader import read_row_groups
+from pipelines.datasets.vacuum import oldest_kept
 from pipelines.errors import UnknownDataset, nearest
 from pipelines.store import Store
 
@@ -54,7 +56,11 @@ class Catalog:
         return fragments_of(self.store, name, self._table(name, version))
 
     def versions(self, name: str) -> list[dict[str, Any]]:
-        """Every version, oldest first: {"version", "rows", "created" (aware UTC), "mode", "job"}."""
+        """Every version that is kept, oldest first.
+
+        {"version", "rows", "created" (aware UTC), "mode", "job", "source", "sha256", "options", "receipt"};
+        what a commit of another tool does not say is None.
+        """
         rows, result = 0, []
         for entry in reversed(self._table(name, None).history()):
             if entry.get("operation") == "ADD FEATURE":  # a step of a commit, no version of the data
@@ -62,16 +68,20 @@ class Catalog:
             added = int(entry.get("rowsAdded", 0))
             rows = rows + added if entry.get("mode") == Mode.APPEND else added
             created = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC)
-            result.append(
-                {
-                    "version": entry_version(entry),
-                    "rows": rows,
-                    "created": created,
-                    "mode": entry.get("mode"),
-                    "job": entry.get("job"),
-                }
-            )
-        return result
+            version = entry_version(entry)
+            told = {name: entry.get(name) for name in ("mode", "job", "source", "sha256")}
+            lineage = {name: _json(entry.get(name)) for name in ("options", "receipt")}
+            result.append({"version": version, "rows": rows, "created": created, **told, **lineage})
+        oldest = oldest_kept(self.store, name)
+        return [each for each in result if each["version"] >= oldest]
+
+    def version(self, name: str, version: int) -> dict[str, Any]:
+        """One of `versions`; UnknownDataset when there is none of that number."""
+        for each in self.versions(name):
+            if each["version"] == version:
+                return each
+        self._table(name, version)
+        raise UnknownDataset(f"Version {version} of dataset {name!r} only prepared the one after it.")
 
     def preview(self, name: str, limit: int) -> pa.Table:
         """The first rows of the newest version."""
@@ -98,6 +108,11 @@ class Catalog:
     def _table(self, name: str, version: int | None) -> DeltaTable:
         if not is_dataset_name(name):
             raise UnknownDataset(f"There is no dataset {name!r}{nearest(name, self.names())}")
+        oldest = oldest_kept(self.store, name)
+        if version is not None and 0 <= version < oldest:
+            raise UnknownDataset(
+                f"Version {version} of dataset {name!r} is not kept any more; the oldest is {oldest}."
+            )
         try:
             table = open_table(self.store, name, version)
         except (DeltaError, OverflowError) as error:
@@ -108,3 +123,7 @@ class Catalog:
         if table is None:
             raise UnknownDataset(f"There is no dataset {name!r}{nearest(name, self.names())}")
         return table
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

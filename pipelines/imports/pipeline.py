@@ -26,12 +26,13 @@ from pipelines.datasets import (
     find_time_column,
     write_fragment,
 )
+from pipelines.datasets.vacuum import oldest_kept
 from pipelines.datasets.widening import check_names, held, rewritten
 from pipelines.imports import rejects
 from pipelines.imports.formats import FORMATS
 from pipelines.imports.options import MAX_BAD_SHARE
 from pipelines.imports.prepare import prepare
-from pipelines.imports.receipt import doubts, receipt, widenings
+from pipelines.imports.receipt import doubts, lineage, receipt, widenings
 from pipelines.imports.request import parse, target_of
 from pipelines.imports.source import Source
 from pipelines.imports.survey import SourceColumn, as_dataset_columns, columns_of, no_rows
@@ -84,7 +85,7 @@ def finish(context: Context, spec: Json, partials: list[Json]) -> Json:
         rejects.collect(
             context,
             [each["rejects"] for each in partials if each["rejects"]],
-            f"{context.results}/rejects.csv",
+            f"{context.results}/{rejects.FILE}",
         )
     allowed = spec["options"].get("maxBadShare", MAX_BAD_SHARE)
     rejects.check_share(rejected, read, allowed, [*doubts(columns), *reasons])
@@ -202,7 +203,7 @@ def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) ->
         time_column=manifest["time"],
         job_id=job_id,
         epoch=epoch,
-        lineage={"source": written["source"]["name"], "sha256": written["source"]["sha256"]},
+        lineage=lineage(spec["options"], written),
         copies={path: Fragment.from_json(each) for path, each in manifest["copies"].items()},
     )
     version = commit_fragments(store, commit, [Fragment.from_json(each) for each in manifest["fragments"]])
@@ -220,21 +221,27 @@ def _written(store: Store, key: str, written: Json, spec: Json, job_id: str) -> 
 
 
 def discard(store: Store, job_id: str, spec: Json) -> None:
-    """Remove what any run left: scratch, kept partials, and fragments that no version is made of."""
+    """Remove what any run left: scratch, kept partials, and fragments that no version is made of.
+
+    The rejected rows stay for whoever wants to see all of them; retention knows when they go.
+    """
     _tidy(store, spec["dataset"], job_id)
     if committed_version(store, spec["dataset"], job_id) is None:
-        store.delete(f"results/{job_id}")
+        for stat in list(store.list(f"results/{job_id}")):
+            if not stat.key.endswith(f"/{rejects.FILE}"):
+                store.delete(stat.key)
 
 
 def _tidy(store: Store, dataset: str, job_id: str) -> None:
     """Delete all that a job wrote (half-written files too) but for what its version is made of."""
     version = committed_version(store, dataset, job_id)
-    committed = Catalog(store).fragments(dataset, version) if version is not None else ()
-    keep = {fragment.path for fragment in committed}
-    prefix = f"{dataset_key(dataset)}/{job_id}-"
-    for stat in list(store.list(dataset_key(dataset))):
-        if stat.key.startswith(prefix) and stat.key not in keep:
-            store.delete(stat.key)
+    if version is None or version >= oldest_kept(store, dataset):  # else what is left is not ours to judge
+        committed = Catalog(store).fragments(dataset, version) if version is not None else ()
+        keep = {fragment.path for fragment in committed}
+        prefix = f"{dataset_key(dataset)}/{job_id}-"
+        for stat in list(store.list(dataset_key(dataset))):
+            if stat.key.startswith(prefix) and stat.key not in keep:
+                store.delete(stat.key)
     store.delete(f"scratch/{job_id}")
     kept.discard(store, job_id)
 

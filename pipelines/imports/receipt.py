@@ -7,12 +7,14 @@ and a sentence for everything a user may want to object to.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 
 from pipelines.imports.survey import SourceColumn
 from pipelines.plan import Json
 
+_LONGEST = 1 << 16  # characters of a receipt in a log that every reader of the dataset reads
 _HIDDEN = ("width", "standin", "decoded")  # of a dialect: what only the readers need
 
 
@@ -112,6 +114,22 @@ def _counts(partials: Sequence[Json], *pieces: int) -> Json:
     own = [partial for partial in partials if partial["payload"]["piece"] in pieces]
     read, rejected = (sum(partial[name] for partial in own) for name in ("read", "rejected"))
     return {"rowsRead": read, "rowsLoaded": read - rejected, "rowsRejected": rejected}
+
+
+def lineage(options: Json, told: Json) -> dict[str, str]:
+    """What a version says of where it came from; a receipt too long for a log goes without its long lists."""
+    short = json.dumps(told, ensure_ascii=False)
+    if len(short) > _LONGEST:
+        cut = {**told, "schema": None, "dialect": None, "warnings": told["warnings"][:20]}
+        cut["source"] = {name: told["source"][name] for name in ("name", "bytes", "sha256")}
+        short = json.dumps(cut, ensure_ascii=False)
+    source = told["source"]
+    return {
+        "source": source["name"],
+        "sha256": source["sha256"],
+        "options": json.dumps(options, ensure_ascii=False),
+        "receipt": short,
+    }
 
 
 def widenings(spec: Json, columns: Sequence[SourceColumn]) -> list[str]:
