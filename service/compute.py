@@ -215,7 +215,7 @@ async def _leave_without_worker(nanny: Any) -> None:
     others, with a worker less.
     """
     seen = time.monotonic()
-    while time.monotonic() - seen < 2 * _START and nanny.status.name not in ("closed", "failed"):
+    while time.monotonic() - seen < _STEADY and nanny.status.name not in ("closed", "failed"):
         if nanny.process is not None and nanny.process.is_alive():
             seen = time.monotonic()
         await asyncio.sleep(_LOOK)

@@ -1,8 +1,10 @@
 """Reports: questions to a dataset, answered part by part and put together exactly.
 
     shape, entries, draft, types                   from a request to checked Questions
-    aggregate, yearly_sales, top, pivot, compare   what each type takes, asks and makes of the answers
-    expression, arithmetic, conditions, grains     what a Question means
+    aggregate, yearly_sales, top, pivot, compare,
+    cohort, distribution, profile                  what each type takes, asks and makes of the answers
+    expression, arithmetic, conditions, grains,
+    bins, lookup                                   what a Question means
     vector, grouping, states, program, kernel      rows to partials, partials to one
     planning, scan, work, answer                   which row groups, reading them, one question's way
     table, cells, render                           the table a reader sees, the file

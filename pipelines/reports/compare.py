@@ -42,7 +42,7 @@ from pipelines.reports.program import prepare
 from pipelines.reports.question import Condition, Measure, Question
 from pipelines.reports.shape import AT, Entry
 from pipelines.reports.table import Reply, Shown, identify, scattered
-from pipelines.reports.vector import Kind, Vector, from_arrow, shown
+from pipelines.reports.vector import Vector, from_arrow, shown
 
 NAME = "compare"
 TITLE = "Compare"
@@ -104,17 +104,14 @@ class CompareParameters(Asking):
 def question(parameters: CompareParameters, dataset: Dataset) -> Sequence[Question]:
     """Two spans, or all periods; or InvalidRequest."""
     draft = Draft(dataset)
-    time = parameters.time or dataset.time_column
-    if time is None:
-        draft.fault(f"{AT}/time", f"Dataset {dataset.name!r} has no time column; name one with 'time'.")
-    kind = draft.timed(time, f"{AT}/time") if time is not None else None
-    if kind is not None and time is not None and parameters.grain is not None:
+    time = draft.time(parameters.time, f"{AT}/time")
+    if time is not None and parameters.grain is not None:
         draft.key(time, parameters.grain, None, f"{AT}/grain")
     add_keys(draft, parameters.by)
     add_measures(draft, parameters.measures)
     add_conditions(draft, parameters.where)
-    if kind is not None and time is not None:
-        _bound(draft, parameters, time, kind)
+    if time is not None:
+        _bound(draft, parameters, time)
     found = draft.question()
     faults = [*_words(found, parameters), *_twice(found)]
     if faults:
@@ -126,12 +123,12 @@ def question(parameters: CompareParameters, dataset: Dataset) -> Sequence[Questi
     return [replace(found, where=user + spans[:2]), replace(found, where=user + spans[2:])]
 
 
-def _bound(draft: Draft, parameters: CompareParameters, time: str, kind: Kind) -> None:
+def _bound(draft: Draft, parameters: CompareParameters, time: str) -> None:
     """The conditions of the spans, two each; or of all periods, and of those before them."""
     if parameters.grain is None:
         for name, span in (("current", parameters.current), ("previous", parameters.previous)):
             if span is not None:
-                _add_span(draft, span, time, kind, f"{AT}/{name}")
+                _add_span(draft, span, time, f"{AT}/{name}")
         return
     draft.condition(Condition(time, "not-null"), AT)
     for op, name, value in ((">=", "from", parameters.start), ("<", "to", parameters.end)):
@@ -140,7 +137,8 @@ def _bound(draft: Draft, parameters: CompareParameters, time: str, kind: Kind) -
             draft.condition(found, AT, f"{AT}/{name}")
 
 
-def _add_span(draft: Draft, span: Span, time: str, kind: Kind, at: str) -> None:
+def _add_span(draft: Draft, span: Span, time: str, at: str) -> None:
+    kind = draft.kinds[time]
     ends = (Condition(time, ">=", span.start), Condition(time, "<", span.end))
     for end, name in zip(ends, ("from", "to"), strict=True):
         draft.condition(end, at, f"{at}/{name}")

@@ -16,7 +16,7 @@ from pipelines.errors import Fault, InvalidRequest, nearest
 from pipelines.reports import arithmetic, conditions, expression
 from pipelines.reports.expression import ExpressionError, Node
 from pipelines.reports.grains import GRAINS
-from pipelines.reports.question import Condition, Key, Measure, Order, Question
+from pipelines.reports.question import Bins, Condition, Key, Measure, Order, Question
 from pipelines.reports.vector import Kind
 
 _NUMBERS_ONLY = ("sum", "mean", "stddev", "quantile")
@@ -33,6 +33,7 @@ class Draft:
         self._measures: list[Measure] = []
         self._where: list[Condition] = []
         self._orders: list[tuple[Order, str]] = []
+        self._bins: dict[str, Bins] = {}
         self._names: dict[str, str] = {}  # output name -> pointer of who took it
         self._default: list[tuple[list[Any], int]] = []  # entries whose name may still give way
 
@@ -49,6 +50,13 @@ class Draft:
     def reserve(self, *names: str) -> None:
         """Names of columns that the report type adds; what would be called so too must take another."""
         self._names |= dict.fromkeys(names, "")
+
+    def time(self, column: str | None, at: str) -> str | None:
+        """The column of times that is named, else the dataset's own; a fault and None when there is none."""
+        name = column or self.dataset.time_column
+        if name is None:
+            self.fault(at, f"Dataset {self.dataset.name!r} has no time column of its own; name one.")
+        return name if name is not None and self.timed(name, at) is not None else None
 
     def timed(self, column: str, at: str) -> Kind | None:
         """The kind of a column of times; a fault and None when it is none."""
@@ -76,6 +84,15 @@ class Draft:
             self._default.append((self._keys, len(self._keys) - 1))
         else:
             self._claim(chosen, name_at or at)
+
+    def binned(self, bins: Bins, name: str) -> None:
+        """Group by the bins of a number; whether it is one, a measure of it says."""
+        column = name
+        while column in self.kinds:  # whatever the dataset's columns are called
+            column += "'"
+        self._bins[column] = bins
+        self._keys.append(Key(column, None, name))
+        self._claim(name, "")
 
     def measure(
         self, op: str, of: str | None, q: float | None, name: str | None, at: str, of_at: str | None = None
@@ -109,6 +126,11 @@ class Draft:
             )
         self._where.append(condition)
 
+    def check(self) -> None:
+        """InvalidRequest with every fault so far, if there is any."""
+        if self.faults:
+            raise InvalidRequest(self.faults)
+
     def order(self, column: str, descending: bool, at: str) -> None:
         """Sort by an output column."""
         self._orders.append((Order(column, descending), at))
@@ -125,8 +147,7 @@ class Draft:
             if order.column not in names and complete and not self.faults:
                 near = nearest(order.column, names)
                 self.fault(at, f"The report has no column {order.column!r} to sort by{near}")
-        if self.faults:
-            raise InvalidRequest(self.faults)
+        self.check()
         time = self.dataset.time_column
         timed = time is not None and any(each.op in ("first", "last") for each in self._measures)
         return Question(
@@ -139,7 +160,19 @@ class Draft:
             tuple(self._where),
             tuple(order for order, _ in self._orders),
             limit,
+            dict(self._bins),
         )
+
+    def number(self, of: str, at: str) -> bool:
+        """Whether an expression is a number; a fault when it is none."""
+        before = len(self.faults)
+        self._check_expression("min", of, at)
+        if len(self.faults) > before:
+            return False
+        kind = arithmetic.kind_of(expression.parse(of), self.kinds)
+        if not kind.numeric:
+            self.fault(at, f"{of!r} is {kind.word}; name a number, or an expression of numbers.")
+        return kind.numeric
 
     def _check_expression(self, op: str, of: str, at: str) -> None:
         try:
@@ -183,15 +216,17 @@ class Draft:
 
     def _touched(self, time: str | None) -> list[str]:
         of = (expression.columns(expression.parse(each.of)) for each in self._measures if each.of is not None)
+        binned = (expression.columns(expression.parse(each.of)) for each in self._bins.values())
         names = [
             *(key.column for key in self._keys),
+            *(name for each in binned for name in each),
             *(condition.column for condition in self._where),
             *(name for each in of for name in each),
         ]
         return list(dict.fromkeys([*names, time] if time is not None else names))
 
     def _type(self, name: str) -> str:
-        return self.dataset.column(name).type
+        return "integer" if name in self._bins else self.dataset.column(name).type
 
 
 def _default_name(op: str, of: str | None, q: float | None) -> str:

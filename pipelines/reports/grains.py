@@ -72,6 +72,28 @@ def labels(column: pa.ChunkedArray | pa.Array, grain: str) -> pa.Array | pa.Chun
     return text
 
 
+def numbered(buckets: pa.ChunkedArray | pa.Array, grain: str) -> Array:
+    """Buckets as whole numbers, each one more than the bucket before; none may be null."""
+    array = buckets.combine_chunks() if isinstance(buckets, pa.ChunkedArray) else buckets
+    if grain == "hour":
+        return np.asarray(array.cast(pa.int64()).to_numpy() // _HOUR)
+    days = array.cast(pa.int32()).to_numpy().astype(np.int64)
+    if grain in _MONTHS:
+        return np.asarray(days.astype("M8[D]").astype("M8[M]").astype(np.int64) // _MONTHS[grain])
+    return np.asarray((days + _MONDAY) // 7 if grain == "week" else days)
+
+
+def of_numbers(numbers: Array, grain: str, type_: pa.DataType) -> pa.Array:
+    """The buckets that have these numbers."""
+    if grain == "hour":
+        return pa.array(numbers * _HOUR, pa.int64()).cast(type_)
+    if grain in _MONTHS:
+        days = (numbers * _MONTHS[grain]).astype("M8[M]").astype("M8[D]").astype(np.int64)
+    else:
+        days = numbers * 7 - _MONDAY if grain == "week" else numbers
+    return pa.array(days.astype(np.int32)).cast(pa.date32())
+
+
 def begins(value: datetime, kind: Kind, grain: str) -> bool:
     """Whether a bucket of a time column of this kind begins at a moment."""
     tick = ticks(value, kind)
@@ -91,17 +113,8 @@ def bucket(moment: datetime, grain: str, type_: pa.DataType) -> pa.Array:
 
 
 def moved(buckets: pa.ChunkedArray | pa.Array, grain: str, steps: int) -> pa.Array:
-    """Buckets so many steps later, or earlier where steps are negative."""
-    array = buckets.combine_chunks() if isinstance(buckets, pa.ChunkedArray) else buckets
-    if grain == "hour":
-        return pc.add(array.cast(pa.int64()), steps * _HOUR).cast(array.type)
-    days = array.cast(pa.int32()).fill_null(0).to_numpy(zero_copy_only=False).astype("M8[D]")
-    if grain in _MONTHS:
-        found = (days.astype("M8[M]") + steps * _MONTHS[grain]).astype("M8[D]")
-    else:
-        found = days + steps * (7 if grain == "week" else 1)
-    number = pa.array(found.astype(np.int64).astype(np.int32), mask=array.is_null().to_numpy(False))
-    return number.cast(pa.date32())
+    """Buckets so many steps later, or earlier where steps are negative; none may be null."""
+    return of_numbers(numbered(buckets, grain) + steps, grain, buckets.type)
 
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (naive on purpose: only differences are taken)

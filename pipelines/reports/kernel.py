@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from pipelines.reports import arithmetic, conditions, grains, grouping
+from pipelines.reports import arithmetic, bins, conditions, grains, grouping
 from pipelines.reports.expression import Node
 from pipelines.reports.program import Program
 from pipelines.reports.question import Condition
@@ -82,9 +82,19 @@ class Batch:
     def column(self, name: str) -> Vector:
         """The column's values of the chosen rows."""
         if name not in self._vectors:
-            vector = from_arrow(self._table[name], self._program.kinds[name])
-            self._vectors[name] = vector if self._chosen is None else vector.take(self._chosen)
+            if name in self._table.column_names:
+                vector = from_arrow(self._table[name], self._program.kinds[name])
+                self._vectors[name] = vector if self._chosen is None else vector.take(self._chosen)
+            else:
+                self._vectors[name] = self._made(name)
         return self._vectors[name]
+
+    def _made(self, name: str) -> Vector:
+        """A column that is made of others."""
+        question = self._program.question
+        if name in question.bins:
+            return bins.binned(question.bins[name], self.value(self._program.nodes[question.bins[name].of]))
+        return self._program.tables[name].find(self.column(question.lookups[name].on))
 
     def value(self, node: Node) -> Vector:
         """The value of an expression for each row."""

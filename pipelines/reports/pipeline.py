@@ -22,6 +22,7 @@ from pipelines.reports.question import Question
 from pipelines.reports.shape import AT, Parameters, sift
 from pipelines.reports.table import Reply, Shown
 from pipelines.reports.types import REPORTS, ReportType
+from pipelines.reports.wide import widened, with_lookups
 from pipelines.reports.work import Work, work_of
 from pipelines.run import Context
 from pipelines.store import Store
@@ -179,12 +180,16 @@ def _questions(
     dataset = _dataset(parameters, catalog, faults)
     if dataset is None:
         return None
+    wide, lookups = widened(dataset, parameters.lookup, catalog, faults)
+    if any(fault.pointer.startswith(f"{AT}/lookup") for fault in faults):
+        return None  # what the columns are is not known
     try:
-        asked = report.question(parameters, dataset)
+        asked = report.question(parameters, wide)
     except InvalidRequest as error:
         faults += error.faults
         return None
-    return [asked] if isinstance(asked, Question) else asked, dataset
+    questions = [asked] if isinstance(asked, Question) else asked
+    return [with_lookups(each, wide, lookups) for each in questions], dataset
 
 
 def _dataset(parameters: Parameters, catalog: Catalog, faults: list[Fault]) -> Dataset | None:

@@ -76,7 +76,7 @@ def wanted(question: Question, fragments: Iterable[Fragment]) -> list[Fragment]:
 def pieces(store: Store, question: Question, fragments: Iterable[Fragment]) -> list[Piece]:
     """The stretches to read, in dataset order. Where one ends does not depend on the question."""
     kinds = _kinds(question)
-    names = list(dict.fromkeys(condition.column for condition in question.where))
+    names = question.stored(condition.column for condition in question.where)
     found = []
     for fragment in wanted(question, fragments):
         rows = row_group_rows(store, fragment.path)

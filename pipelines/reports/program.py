@@ -5,11 +5,12 @@ Measures that need the same (`sum` and `mean` of one column) share it. No data h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pipelines.reports import arithmetic, grains
 from pipelines.reports.expression import Node, columns, parse
+from pipelines.reports.lookup import Dimension
 from pipelines.reports.question import Measure, Question
 from pipelines.reports.states import Count, Edge, Extreme, Moments, State, Sum
 from pipelines.reports.tallies import Distinct, Quantile, Tallying
@@ -36,7 +37,10 @@ class Tallied:
 
 @dataclass(frozen=True)
 class Program:
-    """`needed` are the states to keep, `tallies` what must be known of the values themselves."""
+    """`needed` are the states to keep, `tallies` what must be known of the values themselves.
+
+    `tables` holds what the question looks up; it is there while rows are read, see `scan`.
+    """
 
     question: Question
     kinds: dict[str, Kind]
@@ -44,6 +48,7 @@ class Program:
     needed: tuple[Needed, ...]
     tallies: tuple[Tallied, ...]
     nodes: dict[str, Node] = field(repr=False)
+    tables: Mapping[str, Dimension] = field(default_factory=dict, repr=False)
 
     def kind(self, node: Node) -> Kind:
         """What an expression gives."""
@@ -62,10 +67,20 @@ class Program:
         """The column that says what is first; None where nothing asks or the dataset has none."""
         return self.question.time if any(isinstance(each.state, Edge) for each in self.needed) else None
 
+    def reach(self, names: Iterable[str]) -> Iterator[str]:
+        """Some columns and all that they are made of."""
+        for name in names:
+            yield name
+            if name in self.question.bins:
+                yield from self.reach(columns(self.nodes[self.question.bins[name].of]))
+            elif name in self.question.lookups:
+                yield from self.reach([self.question.lookups[name].on])
+
     def columns(self) -> Iterator[str]:
         """Columns the measures read."""
-        for node in self.nodes.values():
-            yield from columns(node)
+        for measure in self.question.measures:
+            if measure.of is not None:
+                yield from columns(self.nodes[measure.of])
         if self.time is not None:
             yield self.time
 
@@ -77,7 +92,8 @@ def prepare(question: Question) -> Program:
         grains.kind_of(key.grain, kinds[key.column]) if key.grain else kinds[key.column]
         for key in question.keys
     )
-    nodes = {measure.of: parse(measure.of) for measure in question.measures if measure.of is not None}
+    measured = [measure.of for measure in question.measures if measure.of is not None]
+    nodes = {of: parse(of) for of in (*measured, *(each.of for each in question.bins.values()))}
     needed: dict[Needed, None] = {}
     tallies: dict[Tallied, None] = {}
     for measure in question.measures:

@@ -5,8 +5,8 @@ Only plain values here; where they come from is `draft`'s business, what they me
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from pipelines.plan import Json
@@ -54,8 +54,38 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Bins:
+    """A column that says in which bin a number lies; `of` is an expression, ends are decimals as text.
+
+    With `edges`: how many of them it has reached, the last one reached only by what is above it. With a
+    `width`: how many widths go into it, rounded down. With neither, a width is found when it is planned.
+    """
+
+    of: str
+    edges: tuple[str, ...] = ()
+    width: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A column of another dataset: its `value` in the row whose `key` equals our column `on`."""
+
+    on: str
+    dataset: str
+    version: int
+    id: str
+    key: str
+    key_type: str
+    value: str
+    value_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """`kinds`: the type of every column touched; `time`: the dataset's time column, for first and last."""
+    """`kinds`: the type of every column touched; `time`: the dataset's time column, for first and last.
+
+    `bins` and `lookups`: columns touched that are not in the dataset, but made of others.
+    """
 
     dataset: str
     version: int
@@ -66,16 +96,26 @@ class Question:
     where: tuple[Condition, ...] = ()
     order_by: tuple[Order, ...] = ()
     limit: int | None = None
+    bins: Mapping[str, Bins] = field(default_factory=dict)
+    lookups: Mapping[str, Lookup] = field(default_factory=dict)
+
+    def stored(self, names: Iterable[str]) -> list[str]:
+        """Those of some columns that the dataset has."""
+        return [name for name in dict.fromkeys(names) if name not in self.bins and name not in self.lookups]
 
     def to_json(self) -> Json:
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Question:
-        parts = {
+        parts: Json = {
             "keys": tuple(Key(**each) for each in value["keys"]),
             "measures": tuple(Measure(**each) for each in value["measures"]),
             "where": tuple(Condition(**each) for each in value["where"]),
             "order_by": tuple(Order(**each) for each in value["order_by"]),
+            "bins": {
+                name: Bins(**{**each, "edges": tuple(each["edges"])}) for name, each in value["bins"].items()
+            },
+            "lookups": {name: Lookup(**each) for name, each in value["lookups"].items()},
         }
         return cls(**{**value, **parts})

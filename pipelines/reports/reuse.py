@@ -58,6 +58,7 @@ class Core:
             *(key.column for key in question.keys),
             *(each.column for each in where),
         }
+        touched = set(program.reach(touched))
         return cls(
             Question(
                 question.dataset,
@@ -67,6 +68,8 @@ class Core:
                 tuple(Key(key.column, key.grain, "") for key in question.keys),
                 tuple(Measure(op, of, None, "") for op, of in sorted(measures)),
                 where,
+                bins={name: each for name, each in sorted(question.bins.items()) if name in touched},
+                lookups={name: each for name, each in sorted(question.lookups.items()) if name in touched},
             )
         )
 
@@ -143,6 +146,11 @@ def answers(source: Core, core: Core) -> bool:
     """Whether partials of one core can be made into those of another, to the last bit."""
     has, asks = source.question, core.question
     if has.where != asks.where or any(has.kinds.get(name) != kind for name, kind in asks.kinds.items()):
+        return False
+    if any(
+        (has.bins.get(name), has.lookups.get(name)) != (asks.bins.get(name), asks.lookups.get(name))
+        for name in asks.kinds
+    ):
         return False
     known, wanted = prepare(has), prepare(asks)
     if not set(wanted.needed) <= set(known.needed) or not set(wanted.tallies) <= set(known.tallies):

@@ -13,7 +13,7 @@ from itertools import groupby, islice
 
 from pipelines.datasets import read_batches, row_group_rows, row_group_stats
 from pipelines.plan import Json
-from pipelines.reports import grains
+from pipelines.reports import grains, lookup
 from pipelines.reports.kernel import Batch, Partial, empty, merge, summarise
 from pipelines.reports.planning import Bounds, undecided
 from pipelines.reports.program import Program
@@ -48,6 +48,7 @@ def scan(
     `batch` row groups are taken at once: one stays in a core's cache, several are better where rows do not
     become much fewer by grouping them. What is on the shelf is not read.
     """
+    program = replace(program, tables=lookup.load(store, program.question.lookups))
     partials: list[Partial] = []
     for partial in stretches(program, store, payload, progress, batch, shelf):
         partials.append(partial)
@@ -127,7 +128,7 @@ def _joined(program: Program, reads: list[_Read]) -> _Read:
 def _reads(program: Program, store: Store, run: Json) -> Iterator[_Read]:
     question = program.question
     timed = {key.column for key in question.keys if key.grain}
-    names = list(dict.fromkeys([*(condition.column for condition in question.where), *timed]))
+    names = question.stored([*(condition.column for condition in question.where), *timed])
     rows = row_group_rows(store, run["path"])
     stats = row_group_stats(store, run["path"], names) if names else [{}] * len(rows)
     for index in run["row_groups"]:
@@ -153,4 +154,4 @@ def _buckets(program: Program, bounds: Bounds) -> dict[int, int]:
 def _columns(program: Program, where: tuple[Condition, ...], buckets: Mapping[int, int]) -> tuple[str, ...]:
     keys = [key.column for index, key in enumerate(program.question.keys) if index not in buckets]
     names = [*keys, *(condition.column for condition in where), *program.columns()]
-    return tuple(dict.fromkeys(names))
+    return tuple(program.question.stored(program.reach(names)))

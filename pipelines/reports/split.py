@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.reports import tallies
-from pipelines.reports.grouping import Grouping, sortable
+from pipelines.reports.grouping import Grouping
 from pipelines.reports.kernel import Partial, slim, table_of
 from pipelines.reports.program import Program
+from pipelines.reports.sorting import sortable
 from pipelines.reports.tallies import Distinct
 from pipelines.reports.vector import FLOAT, INTEGER, Array, Kind, Vector, canonical, from_arrow
 

@@ -83,7 +83,7 @@ def _times(program: Program, store: Store, found: Sequence[Piece], buckets: int)
     """Cuts between times of the first key, if it is one: rows lie in the order of time, so that most parts
     have no more than a few of the buckets."""
     key = program.question.keys[0] if program.question.keys else None
-    if key is None or key.grain is None:
+    if key is None or key.grain is None or not program.question.stored([key.column]):
         return []
     starts = set()
     for piece in (found[n * len(found) // buckets] for n in range(1, buckets)):

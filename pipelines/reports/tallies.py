@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from pipelines.reports.grouping import sortable, tally
+from pipelines.reports.sorting import sortable, tally
 from pipelines.reports.vector import Array, Vector, canonical, floats
 
 DISTINCT_BOUND = 1 << 20  # different values of one group: 8 MB

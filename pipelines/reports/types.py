@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.datasets import Dataset
 from pipelines.plan import Json
-from pipelines.reports import aggregate, compare, pivot, top, yearly_sales
+from pipelines.reports import aggregate, cohort, compare, distribution, pivot, profile, top, yearly_sales
 from pipelines.reports.question import Question
 from pipelines.reports.shape import Parameters
 from pipelines.reports.table import Reply, Shown
@@ -80,6 +80,36 @@ REPORTS: dict[str, ReportType] = {
         compare.file_name,
         compare.finish,
         compare.EXAMPLE,
+    ),
+    "cohort": ReportType(
+        cohort.NAME,
+        cohort.TITLE,
+        cohort.DESCRIPTION,
+        cohort.CohortParameters,
+        cohort.question,
+        cohort.file_name,
+        cohort.finish,
+        cohort.EXAMPLE,
+    ),
+    "distribution": ReportType(
+        distribution.NAME,
+        distribution.TITLE,
+        distribution.DESCRIPTION,
+        distribution.DistributionParameters,
+        distribution.question,
+        distribution.file_name,
+        distribution.finish,
+        distribution.EXAMPLE,
+    ),
+    "profile": ReportType(
+        profile.NAME,
+        profile.TITLE,
+        profile.DESCRIPTION,
+        profile.ProfileParameters,
+        profile.question,
+        profile.file_name,
+        profile.finish,
+        profile.EXAMPLE,
     ),
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.datasets import Catalog
 from pipelines.plan import Json, Part
-from pipelines.reports import kernel, planning, reuse, spill, split, strategy
+from pipelines.reports import bins, kernel, lookup, planning, reuse, spill, split, strategy
 from pipelines.reports.answer import Answer, answer, join
 from pipelines.reports.kernel import Partial
 from pipelines.reports.program import Program, prepare
@@ -83,6 +83,9 @@ class Work:
 def work_of(store: Store, question: Question, shelved: int) -> tuple[Work, tuple[Part, ...]]:
     """How a question is computed, and its parts. What is found out is kept from `shelved` rows on."""
     fragments = Catalog(store).fragments(question.dataset, question.version)
+    if question.bins:
+        question = bins.settled(question, planning.wanted(question, fragments))
+    lookup.load(store, question.lookups)  # so that a key that is there twice is told before the work
     found = planning.pieces(store, question, fragments)
     rows = sum(piece.rows for piece in found)
     shelf, before = (

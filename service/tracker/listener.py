@@ -19,6 +19,8 @@ from sqlalchemy import Engine, bindparam, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import ARRAY, String
 
+from service.tracker.patience import PATIENCE, ImpatientConnection
+
 CHANGED, WORK = "haulier_changed", "haulier_work"
 _SLOWEST = 5.0  # seconds between two tries to listen again
 _log = logging.getLogger("haulier.tracker")
@@ -72,7 +74,7 @@ class Listener:
         pause = 0.1
         while not self._stopped.is_set():
             try:
-                with psycopg.connect(**self._options) as connection:
+                with ImpatientConnection.connect(**self._options) as connection:
                     for channel in (CHANGED, WORK):
                         connection.execute(f"LISTEN {channel}")
                     self._missed()
@@ -91,13 +93,3 @@ class Listener:
             readiness.select([connection.fileno(), self._woken], [], [])
             for note in connection.notifies(timeout=0):
                 self._heard(note.payload if note.channel == CHANGED else None)
-
-
-# Who is not there is noticed in seconds, not after the quarter of an hour that TCP takes by itself.
-PATIENCE: dict[str, Any] = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
-}

@@ -26,6 +26,7 @@ from sqlalchemy.dialects import postgresql
 
 from service.tracker import listener, migrations
 from service.tracker.database import BUSY_SECONDS, Database, disposed_on_failure, dumps, reachable
+from service.tracker.patience import PATIENCE, STATEMENT, ImpatientConnection
 from service.tracker.tables import job
 from service.tracker.writer import Operation
 
@@ -89,7 +90,8 @@ class PostgresDatabase(Database):
         self._engine.dispose()
 
 
-def postgres_engine(url: URL) -> Engine:
+def postgres_engine(url: URL, *, patient: bool = False) -> Engine:
+    """`patient` is for migrations, which may take long."""
     url = url.set(drivername="postgresql+psycopg")
     engine = create_engine(
         url,
@@ -98,14 +100,29 @@ def postgres_engine(url: URL) -> Engine:
         pool_timeout=BUSY_SECONDS,
         pool_pre_ping=True,
         json_serializer=dumps,
-        connect_args={k: v for k, v in listener.PATIENCE.items() if k not in url.query},
+        connect_args={k: v for k, v in PATIENCE.items() if k not in url.query},
     )
     event.listen(engine, "connect", _prepare_postgres)
+    if not patient:
+        event.listen(engine, "do_connect", _connect_impatiently)
+        event.listen(engine, "connect", _limit_statements)
     return engine
 
 
+def _connect_impatiently(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
+    return ImpatientConnection.connect(*arguments, **options)
+
+
 def _prepare_postgres(connection: Any, record: Any) -> None:
+    _set(connection, "synchronous_commit = on", "timezone = 'UTC'")
+
+
+def _limit_statements(connection: Any, record: Any) -> None:
+    _set(connection, f"statement_timeout = '{STATEMENT}s'")
+
+
+def _set(connection: Any, *settings: str) -> None:
     connection.autocommit = True
-    for setting in ("synchronous_commit = on", "timezone = 'UTC'", "statement_timeout = '30s'"):
+    for setting in settings:
         connection.execute(f"SET {setting}")
     connection.autocommit = False

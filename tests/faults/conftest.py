@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.faults.embedded import Embedded
+from tests.faults.matrix import Outcome, table
 from tests.faults.scaled import Scaled
 from tests.faults.site import Site, sound
 
@@ -24,6 +26,19 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     if report.when == "call":
         item.stash[FAILED] = report.failed
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The matrix row by row, when the slow rows were asked for as well."""
+    if config.option.markexpr == "not slow":
+        return
+    outcomes: dict[str, Outcome] = defaultdict(Outcome)
+    for verdict in ("passed", "skipped", "failed", "error"):
+        for report in terminalreporter.stats.get(verdict, ()):
+            outcomes[report.nodeid.split("[")[0]].add(verdict, getattr(report, "duration", 0.0))
+    terminalreporter.section("fault matrix")
+    for line in table(outcomes):
+        terminalreporter.write_line(line)
 
 
 class Pool:

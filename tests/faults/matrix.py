@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _HERE = "tests/faults"
@@ -14,6 +15,33 @@ class Row:
     fault: str
     tests: tuple[str, ...] = ()
     reason: str = ""
+
+
+@dataclass
+class Outcome:
+    """What came of a test function over all its parameters: `verdict` is the worst, in pytest's words."""
+
+    verdict: str = ""
+    seconds: float = 0.0
+
+    def add(self, verdict: str, seconds: float) -> None:
+        order = ("", "passed", "skipped", "failed", "error")
+        self.verdict = max(self.verdict, verdict, key=order.index)
+        self.seconds += seconds
+
+
+def table(outcomes: Mapping[str, Outcome]) -> Iterator[str]:
+    """A line a test of each row, by "file::function"; a row that is left out says why."""
+    for number, row in ROWS.items():
+        if not row.tests:
+            yield f"{number:>3}  left out  {'':7}  {row.fault}: {row.reason}"
+        for n, name in enumerate(row.tests):
+            found = outcomes.get(name, Outcome("not run"))
+            test = name.split("::")[1].removeprefix("test_")
+            what = f"{row.fault} | {test}" if n == 0 else test
+            yield f"{number:>3}  {found.verdict:8}  {found.seconds:5.1f} s  {what}"
+        if row.tests and row.reason:
+            yield f"{number:>3}  open      {'':7}  {row.reason}"
 
 
 def _in(file: str, *names: str) -> tuple[str, ...]:

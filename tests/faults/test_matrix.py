@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.faults.matrix import ROWS
+from tests.faults.matrix import ROWS, Outcome, table
 from tests.faults.site import ROOT
 
 
@@ -25,3 +25,15 @@ def test_the_tests_of_a_row_exist(number: int) -> None:
             if isinstance(node, ast.FunctionDef)
         }
         assert function in defined, name
+
+
+def test_the_table_tells_the_worst_of_each_test_and_why_a_row_is_left_out() -> None:
+    found = Outcome()
+    for verdict, seconds in (("passed", 1.0), ("failed", 2.0), ("passed", 0.5)):
+        found.add(verdict, seconds)
+    name = ROWS[11].tests[0]
+    lines = list(table({name: found}))
+    assert f" 11  failed      3.5 s  {ROWS[11].fault} | {name.split('::test_')[1]}" in lines
+    assert any(line.startswith("  7  left out") and "server-sent events" in line for line in lines)
+    assert any(line.startswith("  9  not run") for line in lines)
+    assert {int(line[:3]) for line in lines} == set(ROWS)

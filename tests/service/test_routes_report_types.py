@@ -41,6 +41,24 @@ ASKED: dict[str, tuple[dict[str, Any], str]] = {
         "region,revenue,revenue_before,revenue_change,revenue_change_share\r\n"
         "EU,21.00,1.00,20.00,20.0\r\nUS,10.25,,10.25,\r\n",
     ),
+    "cohort": (
+        {"dataset": "sales", "entity": "region"},
+        "cohort,since,size,active,share\r\n"
+        "2022-12,0,1,1,1.0\r\n2022-12,1,1,1,1.0\r\n2022-12,2,1,0,0.0\r\n2022-12,3,1,0,0.0\r\n"
+        "2023-01,0,1,1,1.0\r\n2023-01,1,1,0,0.0\r\n2023-01,2,1,1,1.0\r\n",
+    ),
+    "distribution": (
+        {"dataset": "sales", "of": "unit_price", "bins": 3, "quantiles": [0.5]},
+        "part,from,to,value,rows,share,cumulative\r\n"
+        "bin,0.0,5.0,,3,0.75,0.75\r\nbin,5.0,10.0,,0,0.0,0.75\r\nbin,10.0,15.0,,1,0.25,1.0\r\n"
+        "min,,,1.0,,,\r\np50,,,3.125,,,\r\nmax,,,10.5,,,\r\nmean,,,4.4375,,,\r\n"
+        "stddev,,,4.2640698477706325,,,\r\n",
+    ),
+    "profile": (
+        {"dataset": "sales", "columns": ["region", "quantity"], "top": 1},
+        "column,type,rows,nulls,null_share,distinct,min,max,mean,top_1,top_1_rows\r\n"
+        "region,text,4,0,0.0,2,EU,US,,EU,2\r\nquantity,integer,4,0,0.0,3,1,3,1.75,1,2\r\n",
+    ),
 }
 
 
@@ -48,6 +66,17 @@ ASKED: dict[str, tuple[dict[str, Any], str]] = {
 def house(tmp_path: Path) -> Iterator[House]:
     with with_sales(tmp_path / "home") as found:
         yield found
+
+
+def test_what_is_looked_up_in_another_dataset_is_a_column_like_any(house: House) -> None:
+    house.run(house.upload("regions", "code,name\nEU,Europe\nAP,Asia\n"))
+    lookup = {"dataset": "regions", "on": "region", "key": "code", "columns": ["name"]}
+    asked = {"dataset": "sales", "by": ["name"], "measures": [REVENUE], "lookup": [lookup]}
+    own = house.run(house.post({"reportType": "aggregate", "parameters": asked, "format": "json"}))
+    assert house.get(f"/api/reports/{own}/download").json == [
+        {"name": "Europe", "revenue": 22.0},
+        {"name": None, "revenue": 10.25},
+    ]
 
 
 @pytest.mark.parametrize("name", REPORTS)
