@@ -18,7 +18,18 @@ from flask_openapi.openapi import OpenAPI
 
 from service.engine import Engine
 from service.errors import Unavailable
-from service.routes import datasets, guard, imports, jobs, operations, pages, problems, reports, system
+from service.routes import (
+    datasets,
+    guard,
+    imports,
+    jobs,
+    metrics,
+    operations,
+    pages,
+    problems,
+    reports,
+    system,
+)
 from service.routes.documents import Problem
 from service.routes.site import Site
 from service.server import announce, end_with_parent
@@ -47,8 +58,9 @@ def create_app(engine: Engine) -> OpenAPI:
     )
     app.jinja_options = {**app.jinja_options, "trim_blocks": True, "lstrip_blocks": True}
     problems.install(app)
+    metrics.install(app)
     guard.install(app)
-    for module in (reports, imports, jobs, operations, datasets, system):
+    for module in (reports, imports, jobs, operations, datasets, metrics, system):
         app.register_api(module.api)
     app.register_blueprint(pages.pages)
     return app

@@ -1,4 +1,5 @@
-"""The client commands of `haulier`: report, import, status, wait, download, cancel, list, datasets.
+"""The client commands of `haulier`: report, import, status, wait, download, cancel, retry, list,
+datasets.
 
 Each is one call of the Python client over HTTP and a way to print the answer: data on stdout, else on stderr.
 Exit codes and errors are `service.cli`'s.
@@ -199,6 +200,17 @@ def cancel(job_id: str, server: str | None, as_json: bool) -> None:
         print_json(found.document) if as_json else click.echo(line(found))
 
 
+@click.command()
+@click.argument("job_id")
+@_waits
+@_client
+def retry(job_id: str, stay: bool, timeout: float | None, server: str | None, as_json: bool) -> None:
+    """Run a failed or canceled job again, as a new job; prints its id."""
+    with _connected(server) as (hauler, _):
+        again = hauler.job(job_id).retry()
+        _finish(again, stay=stay, output=None, timeout=timeout, as_json=as_json)
+
+
 @click.command("list")
 @click.option("--status", "state", help="Only those waiting, running, complete, failed or canceled.")
 @click.option("--kind", help="Only this kind: report or import.")
@@ -246,7 +258,7 @@ def datasets(server: str | None, as_json: bool) -> None:
     print_table(("NAME", "VERSION", "ROWS", "SIZE", "COLUMNS"), rows)
 
 
-COMMANDS = (report, import_, status, wait, download, cancel, list_, datasets)
+COMMANDS = (report, import_, status, wait, download, cancel, retry, list_, datasets)
 
 
 @contextmanager

@@ -138,6 +138,10 @@ class JobHandle:
         self._last = self._transport.cancel(self.id)
         return self._last
 
+    def retry(self) -> JobHandle:
+        """Run a failed or canceled job again: the handle of the new job."""
+        return JobHandle(self._transport, self._transport.retry(self.id))
+
     def __repr__(self) -> str:
         return f"<{self._last.kind} {self.id}: {line(self._last)}>"
 

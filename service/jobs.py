@@ -6,20 +6,17 @@ Dask. Raises `service.errors.ServiceError` and `pipelines.errors.InvalidRequest`
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import Fault, InvalidRequest
 from pipelines.plan import Artifact, Json, Request
 from pipelines.store import Store
+from service import ended
 from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
-from service.eta import Estimate, estimate
 from service.model import Event, Job, JobState, NewJob, Priority, new_id
 from service.submission import (
     Sources,
@@ -34,24 +31,20 @@ from service.submission import (
     uploads_of,
 )
 from service.tracker import Page, Tracker
+from service.waiting import Waiting
 
 if TYPE_CHECKING:
     from pipelines.datasets import Catalog, Dataset
     from pipelines.registry import Pipeline
 
-__all__ = ["Jobs", "QueuePlace", "Upload"]
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePlace:
-    """Why a job waits: how many have their turn before it (0 = next), and that in words."""
-
-    position: int
-    reason: str
+__all__ = ["Jobs", "Upload"]
 
 
 class Jobs:
-    """The use cases. Thread-safe, as tracker and store are; one instance serves a process."""
+    """The use cases. Thread-safe, as tracker and store are; one instance serves a process.
+
+    `waiting` has what is said to those who wait for a job.
+    """
 
     def __init__(
         self,
@@ -67,6 +60,7 @@ class Jobs:
         self._folders = tuple(input_folders)
         self._clock = clock or tracker.clock
         self._given = pipelines
+        self.waiting = Waiting(tracker, self._clock)
 
     # --- submit
 
@@ -143,51 +137,15 @@ class Jobs:
         """Newest first. ValueError for a bad cursor or limit."""
         return self._tracker.list(kind=kind, type=type, state=state, limit=limit, cursor=cursor)
 
+    def counts(self) -> Mapping[JobState, int]:
+        """How many jobs there are in each state."""
+        return self._tracker.counts()
+
     def events(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         """The job's history after an event's sequence, oldest first."""
         return self._tracker.events(job_id, after, limit)
 
-    def estimate(self, job: Job) -> Estimate | None:
-        """When the job will be done, from earlier runs and its own throughput; None without any basis."""
-        if job.ended:
-            return None
-        history = self._tracker.history(job.kind, job.type)
-        waits = job.state is JobState.ACCEPTED and bool(history)
-        # the jobs ahead are taken to be like the earlier ones, worked off one after another
-        ahead = self._tracker.ahead(job.id) * median(run.seconds for run in history) if waits else 0.0
-        return estimate(job, self._clock(), history, ahead)
-
-    def heartbeat_age(self, job: Job) -> float | None:
-        """Seconds since whoever runs the job said that it is alive; None when nobody does."""
-        if job.heartbeat is None or job.ended:
-            return None
-        return max(0.0, (self._clock() - job.heartbeat).total_seconds())
-
-    def queue(self, job: Job) -> QueuePlace | None:
-        """The place of a waiting job; None once it runs or has ended."""
-        if job.state is not JobState.ACCEPTED:
-            return None
-        if job.leader is not None:
-            return QueuePlace(0, f"Job {job.leader} answers the same question; this one gets its result.")
-        position = self._tracker.ahead(job.id)
-        if position == 0:
-            return QueuePlace(0, "It is next and waits for a free worker.")
-        return QueuePlace(position, "1 job is ahead." if position == 1 else f"{position} jobs are ahead.")
-
-    def wait(self, job_id: str, seconds: float, revision: int | None = None) -> Job:
-        """The job once it differs from `revision` (default: from now) or has ended, else after `seconds`."""
-        deadline = time.monotonic() + seconds
-        with self._tracker.watch(job_id) as changed:
-            while True:
-                changed.clear()
-                job = self.get(job_id)
-                revision = job.revision if revision is None else revision
-                left = deadline - time.monotonic()
-                if job.ended or job.revision != revision or left <= 0:
-                    return job
-                changed.wait(min(left, self._tracker.look_again))
-
-    # --- cancel and results
+    # --- cancel, run again, remove, results
 
     def cancel(self, job_id: str) -> Job:
         """Ask for the end of a job; again is fine. NotCancelable when it ended by itself."""
@@ -196,6 +154,15 @@ class Jobs:
         if sealed or job.state in (JobState.SUCCESSFUL, JobState.FAILED):
             raise NotCancelable(job)
         return job
+
+    def retry(self, job_id: str, key: str | None = None) -> tuple[Job, bool]:
+        """A new job in the place of a failed or canceled one, as of a submission. See `service.ended`."""
+        return ended.retry(self._tracker, self._store, self.get(job_id), self._clock(), key)
+
+    def remove(self, job_id: str) -> None:
+        """Take an ended job away with its result; UnknownJob when somebody was first."""
+        if not ended.remove(self._tracker, self._store, self.get(job_id)):
+            raise UnknownJob(job_id)
 
     def artifact(self, job_id: str) -> tuple[Job, Artifact]:
         """The file of a successful job. NotReady while active, JobEnded without one, Gone once removed."""

@@ -22,7 +22,9 @@ from service.settings import Settings, SettingsError, hand_down
 if TYPE_CHECKING:
     from service.engine import Engine
 
-_THREADS = 64  # a poll that waits holds one; measured: 32 are not enough for 60 held streams
+_THREADS = (
+    352  # a poll that waits or a stream holds one (`routes.site` says how many may); idle ones are cheap
+)
 _HEADER_BYTES = 1 << 16  # a request line and headers of more are refused with 431
 _GRACE_SECONDS = 15  # for open requests and for giving jobs back; then the worker is killed
 

@@ -215,6 +215,9 @@ class Transport(Protocol):
 
     def cancel(self, job_id: str) -> JobStatus: ...
 
+    def retry(self, job_id: str) -> JobStatus:
+        """The new job in the place of a failed or canceled one."""
+
     def fetch(self, job_id: str, result: Result, sink: IO[bytes]) -> str:
         """Write the result's bytes behind what `sink` already holds of it and check the whole.
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import random
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -114,6 +115,11 @@ class HttpTransport:
     def cancel(self, job_id: str) -> JobStatus:
         answer = self._ask("POST", f"/api/jobs/{quote(job_id, safe='')}/cancel", headers={}, body=b"")
         return _status(answer)
+
+    def retry(self, job_id: str) -> JobStatus:
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        path = f"/api/jobs/{quote(job_id, safe='')}/retry"
+        return self._submitted(self._ask("POST", path, headers=headers, body=b""))
 
     def document(self, path: str) -> Any:
         """The JSON at a path: what `haulier ... --json` prints."""

@@ -167,7 +167,9 @@ class LocalTransport:
                 return self._status(self._jobs.get(job_id))
             seconds = wait if within is None else min(wait, within)
             return self._status(
-                self._jobs.wait(job_id, seconds, int(seen.tag) if seen and seen.tag else None)
+                self._jobs.waiting.until_changed(
+                    job_id, seconds, int(seen.tag) if seen and seen.tag else None
+                )
             )
 
     def jobs(self, *, state: str | None, kind: str | None, limit: int) -> list[JobStatus]:
@@ -200,6 +202,10 @@ class LocalTransport:
         with _answering():
             return self._status(self._jobs.cancel(job_id))
 
+    def retry(self, job_id: str) -> JobStatus:
+        with _answering():
+            return self._status(self._jobs.retry(job_id)[0])
+
     def fetch(self, job_id: str, result: Result, sink: IO[bytes]) -> str:
         with _answering():
             _, artifact = self._jobs.artifact(job_id)
@@ -230,7 +236,7 @@ class LocalTransport:
         return Upload(path.name, key, sink.bytes, sink.sha256)
 
     def _status(self, job: Job) -> JobStatus:
-        estimate, queue = self._jobs.estimate(job), self._jobs.queue(job)
+        estimate, queue = self._jobs.waiting.estimate(job), self._jobs.waiting.queue(job)
         progress, artifact = job.progress, job.artifact
         return JobStatus(
             id=job.id,

@@ -1,13 +1,12 @@
 """Catalog: which datasets there are, what a version holds, what it looks like.
 
-Reads the Delta log, never the data (but for a preview). Every version stays readable: nothing is vacuumed.
+Reads the Delta log, never the data (but for a preview). Which versions are kept is `vacuum`'s business.
 """
 
 from __future__ import annotations
 
-import re
+import json
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,15 +14,13 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from pipelines.datasets.commit import Mode, columns_of, open_table, time_column_of
-from pipelines.datasets.layout import ROW_GROUP_ROWS
+from pipelines.datasets.commit import Mode, columns_of, entry_version, open_table, time_column_of
+from pipelines.datasets.listing import actions, fragments_of
 from pipelines.datasets.model import Dataset, Fragment, dataset_key, is_dataset_name
-from pipelines.datasets.reader import read_row_groups, row_group_rows
+from pipelines.datasets.reader import read_row_groups
+from pipelines.datasets.vacuum import oldest_kept
 from pipelines.errors import UnknownDataset, nearest
 from pipelines.store import Store
-
-# what imports write: <job>-<part>-<piece>-<epoch>.parquet; its row groups follow from its rows
-_OURS = re.compile(r"[0-9a-z]+-\d+-\d+(-\d+)?\.parquet")
 
 
 class Catalog:
@@ -41,7 +38,7 @@ class Catalog:
         """A version of a dataset (the newest for None); UnknownDataset names the nearest."""
         table = self._table(name, version)
         rows, size = 0, 0
-        for action in _actions(table):
+        for action in actions(table):
             rows += action["num_records"]
             size += action["size_bytes"]
         return Dataset(
@@ -56,28 +53,35 @@ class Catalog:
 
     def fragments(self, name: str, version: int) -> tuple[Fragment, ...]:
         """The files of a version, in the order they were read from their source."""
-        table = self._table(name, version)
-        columns = [field.name for field in table.schema().fields]
-        found = [self._fragment(name, columns, action) for action in _actions(table)]
-        return tuple(sorted(found, key=lambda fragment: _natural(fragment.path)))
+        return fragments_of(self.store, name, self._table(name, version))
 
     def versions(self, name: str) -> list[dict[str, Any]]:
-        """Every version, oldest first: {"version", "rows", "created" (aware UTC), "mode", "job"}."""
+        """Every version that is kept, oldest first.
+
+        {"version", "rows", "created" (aware UTC), "mode", "job", "source", "sha256", "options", "receipt"};
+        what a commit of another tool does not say is None.
+        """
         rows, result = 0, []
         for entry in reversed(self._table(name, None).history()):
+            if entry.get("operation") == "ADD FEATURE":  # a step of a commit, no version of the data
+                continue
             added = int(entry.get("rowsAdded", 0))
             rows = rows + added if entry.get("mode") == Mode.APPEND else added
             created = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC)
-            result.append(
-                {
-                    "version": entry["version"],
-                    "rows": rows,
-                    "created": created,
-                    "mode": entry.get("mode"),
-                    "job": entry.get("job"),
-                }
-            )
-        return result
+            version = entry_version(entry)
+            told = {name: entry.get(name) for name in ("mode", "job", "source", "sha256")}
+            lineage = {name: _json(entry.get(name)) for name in ("options", "receipt")}
+            result.append({"version": version, "rows": rows, "created": created, **told, **lineage})
+        oldest = oldest_kept(self.store, name)
+        return [each for each in result if each["version"] >= oldest]
+
+    def version(self, name: str, version: int) -> dict[str, Any]:
+        """One of `versions`; UnknownDataset when there is none of that number."""
+        for each in self.versions(name):
+            if each["version"] == version:
+                return each
+        self._table(name, version)
+        raise UnknownDataset(f"Version {version} of dataset {name!r} only prepared the one after it.")
 
     def preview(self, name: str, limit: int) -> pa.Table:
         """The first rows of the newest version."""
@@ -104,6 +108,11 @@ class Catalog:
     def _table(self, name: str, version: int | None) -> DeltaTable:
         if not is_dataset_name(name):
             raise UnknownDataset(f"There is no dataset {name!r}{nearest(name, self.names())}")
+        oldest = oldest_kept(self.store, name)
+        if version is not None and 0 <= version < oldest:
+            raise UnknownDataset(
+                f"Version {version} of dataset {name!r} is not kept any more; the oldest is {oldest}."
+            )
         try:
             table = open_table(self.store, name, version)
         except (DeltaError, OverflowError) as error:
@@ -115,34 +124,6 @@ class Catalog:
             raise UnknownDataset(f"There is no dataset {name!r}{nearest(name, self.names())}")
         return table
 
-    def _fragment(self, name: str, columns: list[str], action: dict[str, Any]) -> Fragment:
-        path = f"{dataset_key(name)}/{action['path']}"
-        rows = action["num_records"]
-        if _OURS.fullmatch(action["path"]):
-            row_groups = -(-rows // ROW_GROUP_ROWS)
-        else:  # a file another tool added: only its footer knows
-            row_groups = len(row_group_rows(self.store, path))
-        bounds = {
-            column: (action.get(f"min.{column}"), action.get(f"max.{column}"))
-            for column in columns
-            if action.get(f"min.{column}") is not None and action.get(f"max.{column}") is not None
-        }
-        return Fragment(
-            path,
-            rows,
-            action["size_bytes"],
-            row_groups,
-            {column: low for column, (low, _) in bounds.items()},
-            {column: high for column, (_, high) in bounds.items()},
-            {c: action[f"null_count.{c}"] for c in columns if action.get(f"null_count.{c}") is not None},
-        )
 
-
-def _actions(table: DeltaTable) -> Iterator[dict[str, Any]]:
-    yield from pa.table(table.get_add_actions(flatten=True)).to_pylist()
-
-
-def _natural(path: str) -> list[tuple[int, str]]:
-    """Sort key that puts part 10 after part 9; job ids sort by time, so appends follow in order."""
-    pieces = path.removesuffix(".parquet").split("-")
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

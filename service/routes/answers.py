@@ -6,10 +6,12 @@ import json
 import time
 from collections.abc import Callable, Mapping
 
-from flask import Response, request
+from flask import Response, g, request
 
 from pipelines.plan import Json
-from service.model import Job, retry_after
+from service.errors import TooFast
+from service.model import Job
+from service.pacing import pause
 from service.routes.documents import accepted_document, job_document, status_document, status_path
 from service.routes.requests import LONGEST_WAIT, preferences, preferred_wait
 from service.routes.site import absolute, site
@@ -27,12 +29,11 @@ def accepted(job: Job, replayed: bool) -> Response:
     if seconds and _waited(lambda: _until_ended(job, seconds)):
         applied.append(f"wait={seconds}")
         job = site().jobs.get(job.id)
-    estimate = site().jobs.estimate(job)
     headers = {
         "Location": status_path(job),
         "Operation-Location": absolute(f"/api/operations/{job.id}"),
         "Link": f'<{absolute(f"/api/jobs/{job.id}")}>; rel="monitor"',
-        "Retry-After": str(retry_after(estimate.seconds if estimate else None)),
+        "Retry-After": pace(job),
     }
     if applied:
         headers["Preference-Applied"] = ", ".join(applied)
@@ -41,57 +42,105 @@ def accepted(job: Job, replayed: bool) -> Response:
     return reply(accepted_document(job), 202, headers)
 
 
-def observed(job_id: str, kind: str | None, wait: int | None, view: Callable[[Job], Json]) -> Response:
-    """The job in some view: at once, or at its next change if the client waits; 304 for what it has."""
-    job = site().jobs.get(job_id, kind)
-    headers = {}
-    preferred = preferred_wait()
-    seconds = min(wait, LONGEST_WAIT) if wait is not None else preferred
-    news = request.if_none_match and not request.if_none_match.contains_weak(_tag(job))
-    if seconds and not job.ended and not news and _waited(lambda: _until_changed(job, seconds)):
-        job = site().jobs.get(job_id, kind)
-        if wait is None:
-            headers["Preference-Applied"] = f"wait={seconds}"
+def observed(
+    job_id: str,
+    kind: str | None,
+    wait: int | None,
+    view: Callable[[Job], Json],
+    *,
+    every_change: bool = False,
+) -> Response:
+    """The job in some view: at once, or at its next change if the client waits; 304 for what it has.
+
+    Who sends the tag of what it has, or wants `every_change`, hears of progress; else of a new state only.
+    """
+    job, headers = awaited(job_id, kind, wait, every_change=every_change)
     headers["ETag"] = f'W/"{_tag(job)}"'
     headers["Vary"] = "Prefer"
-    if not job.ended:
-        estimate = site().jobs.estimate(job)
-        headers["Retry-After"] = str(retry_after(estimate.seconds if estimate else None))
     if request.if_none_match.contains_weak(_tag(job)):
         return Response(status=304, headers=headers)
     return reply(view(job), 200, headers)
 
 
+def awaited(
+    job_id: str, kind: str | None, wait: int | None, *, every_change: bool
+) -> tuple[Job, dict[str, str]]:
+    """The job, after the wait that the client asked for, and the headers that pace it; or TooFast."""
+    job = site().jobs.get(job_id, kind)
+    headers: dict[str, str] = {}
+    preferred = preferred_wait()
+    seconds = min(wait, LONGEST_WAIT) if wait is not None else preferred
+    tagged = bool(request.if_none_match)
+    waits = bool(seconds) and not job.ended
+    waits = waits and (not tagged or request.if_none_match.contains_weak(_tag(job)))
+    until = _until_changed if tagged or every_change else _until_moved
+    if waits and _waited(lambda: until(job, seconds or 0)):
+        job = site().jobs.get(job_id, kind)
+        if wait is None:
+            headers["Preference-Applied"] = f"wait={seconds}"
+    elif not job.ended:
+        _check_pace(job)
+    if not job.ended:
+        headers["Retry-After"] = pace(job)
+        site().pacing.told(_client(), job.id, int(headers["Retry-After"]))
+    return job, headers
+
+
+def pace(job: Job) -> str:
+    """The value of Retry-After."""
+    estimate = site().jobs.waiting.estimate(job)
+    return str(pause(estimate.seconds if estimate else None))
+
+
 def job_view(job: Job) -> Json:
-    jobs = site().jobs
-    return job_document(job, jobs.estimate(job), jobs.queue(job), jobs.heartbeat_age(job))
+    waiting = site().jobs.waiting
+    return job_document(job, waiting.estimate(job), waiting.queue(job), waiting.heartbeat_age(job))
 
 
 def status_view(job: Job) -> Json:
-    return status_document(job, site().jobs.estimate(job))
+    return status_document(job, site().jobs.waiting.estimate(job))
 
 
 def _tag(job: Job) -> str:
     return f"{job.id}-{job.revision}"
 
 
+def _check_pace(job: Job) -> None:
+    seconds = site().pacing.too_fast(_client(), job.id)
+    if seconds is not None:
+        raise TooFast(seconds)
+
+
+def _client() -> str:
+    """As well as clients can be told apart before they have keys; the server hides their ports."""
+    through = request.headers.get("X-Forwarded-For", "")
+    return f"{request.remote_addr} {through} {request.user_agent.string}"
+
+
 def _waited(wait: Callable[[], None]) -> bool:
     """Wait unless too many do: then the answer comes at once, and the client paces itself by Retry-After."""
     waiters = site().waiters
-    if not waiters.acquire(blocking=False):
+    if not waiters.enter():
         return False
+    g.waited = True  # how long it takes says nothing of us
     try:
         wait()
     finally:
-        waiters.release()
+        waiters.leave()
     return True
 
 
 def _until_changed(job: Job, seconds: float) -> None:
-    site().jobs.wait(job.id, seconds, job.revision)
+    site().jobs.waiting.until_changed(job.id, seconds, job.revision)
+
+
+def _until_moved(job: Job, seconds: float) -> None:
+    deadline, state = time.monotonic() + seconds, job.state
+    while job.state is state and (left := deadline - time.monotonic()) > 0:
+        job = site().jobs.waiting.until_changed(job.id, left, job.revision)
 
 
 def _until_ended(job: Job, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not job.ended and (left := deadline - time.monotonic()) > 0:
-        job = site().jobs.wait(job.id, left, job.revision)
+        job = site().jobs.waiting.until_changed(job.id, left, job.revision)

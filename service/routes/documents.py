@@ -15,9 +15,9 @@ from pydantic.alias_generators import to_camel
 from pipelines.plan import Json
 from service.errors import problem
 from service.eta import Estimate
-from service.jobs import QueuePlace
 from service.model import Job, JobState
 from service.routes.site import absolute
+from service.waiting import QueuePlace
 
 
 class Wire(BaseModel):
@@ -277,6 +277,8 @@ def _links(job: Job) -> list[Link]:
     links = [Link(rel="self", href=own), Link(rel="status", href=status_path(job))]
     if not job.ended:
         links.append(Link(rel="cancel", href=f"{own}/cancel"))
+    if job.state in (JobState.FAILED, JobState.DISMISSED):
+        links.append(Link(rel="retry", href=f"{own}/retry"))
     if job.state is JobState.SUCCESSFUL:
         links += [Link(rel="result", href=download_path(job)), Link(rel="results", href=f"{own}/results")]
     links.append(Link(rel="alternate", href=f"/jobs/{job.id}"))

@@ -25,11 +25,11 @@ from pipelines.plan import Json
 from service import words
 from service.errors import PROBLEMS, NotCancelable, Refused, ServiceError
 from service.eta import Estimate
-from service.jobs import QueuePlace
 from service.model import Job
 from service.routes.documents import download_path
 from service.routes.site import absolute, site
 from service.routes.uploads import form_upload
+from service.waiting import QueuePlace
 
 pages = Blueprint("pages", __name__)
 
@@ -209,8 +209,8 @@ def _key(page: str | None, form: Mapping[str, str]) -> str | None:
 
 
 def _row(found: Job) -> Row:
-    jobs = site().jobs
-    return Row(found, jobs.estimate(found), jobs.queue(found))
+    waiting = site().jobs.waiting
+    return Row(found, waiting.estimate(found), waiting.queue(found))
 
 
 def _short(value: Any) -> str:

@@ -37,7 +37,7 @@ def create_report(query: NoQuery) -> Response:
 @api.get("/api/reports/<id>", responses={"200": wire.JobDocument})
 def report_job(path: JobPath, query: WaitQuery) -> Response:
     """A report as a job"""
-    return observed(path.id, "report", query.wait, job_view)
+    return observed(path.id, "report", query.wait, job_view, every_change=True)
 
 
 @api.get("/api/reports/<id>/status", responses={"200": wire.ReportStatus})

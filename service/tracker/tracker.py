@@ -7,8 +7,8 @@ somebody holds the job, the epoch; no row means somebody was first, and the meth
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, make_url, select
 from pipelines.plan import Artifact, Json
 from service.eta import Run
 from service.model import Event, Job, JobError, JobState, NewJob
-from service.tracker import acceptance, history, leases, migrations, moves, queue, retention
+from service.tracker import acceptance, history, leases, migrations, moves, queue, removal, retention
 from service.tracker.clock import Clock, SteadyClock, utcnow
 from service.tracker.database import Database, reachable
 from service.tracker.postgres import PostgresDatabase, postgres_engine
@@ -26,6 +26,7 @@ from service.tracker.records import Page, ProgressUpdate, from_cursor, to_cursor
 from service.tracker.sqlite import SqliteDatabase
 from service.tracker.tables import LEASED, job
 from service.tracker.transaction import Transaction
+from service.tracker.watchers import ANY, Watchers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,8 +42,7 @@ class Tracker:
         self.database = database
         self.clock = clock
         self.accepted = threading.Event()
-        self._watched: dict[str, list[threading.Event]] = {}
-        self._watch_lock = threading.Lock()
+        self._watchers = Watchers()
 
     @classmethod
     def open(cls, url: str, *, clock: Clock | None = None, lease_clock: Clock | None = None) -> Tracker:
@@ -224,6 +224,13 @@ class Tracker:
         """Mark a result as gone, for all that share it; before its file goes. False when it was already."""
         return self._write(retention.remove, job_id)
 
+    def erase(self, job_id: str) -> bool:
+        """Take an ended job and its history away, and its result from all that share it; before the file.
+
+        False when there is none, or it is active.
+        """
+        return self._write(removal.erase, job_id)
+
     def states(self, ids: Iterable[str]) -> dict[str, JobState]:
         """The states of those ids that are jobs."""
         return self.database.read(lambda connection: retention.states(connection, ids))
@@ -242,42 +249,24 @@ class Tracker:
         """From now on hear what other processes change, until `close`; nothing to do on SQLite."""
         self.database.listen(self._heard, self._missed)
 
-    @contextmanager
-    def watch(self, job_id: str) -> Iterator[threading.Event]:
+    def watch(self, job_id: str = ANY) -> AbstractContextManager[threading.Event]:
         """An event that is set after each commit that changed the job; of others only if we `listen`."""
-        changed = threading.Event()
-        with self._watch_lock:
-            self._watched.setdefault(job_id, []).append(changed)
-        try:
-            yield changed
-        finally:
-            with self._watch_lock:
-                self._watched[job_id].remove(changed)
-                if not self._watched[job_id]:
-                    del self._watched[job_id]
+        return self._watchers.watch(job_id)
 
     @property
     def look_again(self) -> float:
         """Seconds after which a watcher must look by itself, because other processes may write as well."""
         return self.database.look_again
 
-    def _touch(self, *job_ids: str) -> None:
-        with self._watch_lock:
-            for job_id in job_ids:
-                for changed in self._watched.get(job_id, ()):
-                    changed.set()
-
     def _heard(self, job_id: str | None) -> None:
         if job_id is None:
             self.accepted.set()
         else:
-            self._touch(job_id)
+            self._watchers.touch([job_id])
 
     def _missed(self) -> None:
         self.accepted.set()
-        with self._watch_lock:
-            watched = list(self._watched)
-        self._touch(*watched)
+        self._watchers.touch_all()
 
     def _write(self, move: Callable[Concatenate[Transaction, P], T], *args: P.args, **more: P.kwargs) -> T:
         def operation(connection: Connection) -> tuple[T, Transaction]:
@@ -285,7 +274,7 @@ class Tracker:
             return move(tx, *args, **more), tx
 
         result, tx = self.database.write(operation)
-        self._touch(*tx.touched)
+        self._watchers.touch(tx.touched)
         if tx.work:
             self.accepted.set()
         if tx.touched or tx.work:

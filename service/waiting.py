@@ -1,0 +1,74 @@
+"""Waiting: what is said to those who wait for a job: when it will be done, why it waits, that it changed.
+
+Reads the tracker and the clock; the arithmetic of an estimate is `service.eta`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+
+from service.errors import UnknownJob
+from service.eta import Estimate, estimate
+from service.model import Job, JobState
+from service.tracker import Tracker
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """Why a job waits: how many have their turn before it (0 = next), and that in words."""
+
+    position: int
+    reason: str
+
+
+class Waiting:
+    """Thread-safe, as the tracker is."""
+
+    def __init__(self, tracker: Tracker, clock: Callable[[], datetime]) -> None:
+        self._tracker, self._clock = tracker, clock
+
+    def estimate(self, job: Job) -> Estimate | None:
+        """When the job will be done, from earlier runs and its own throughput; None without any basis."""
+        if job.ended:
+            return None
+        history = self._tracker.history(job.kind, job.type)
+        waits = job.state is JobState.ACCEPTED and bool(history)
+        # the jobs ahead are taken to be like the earlier ones, worked off one after another
+        ahead = self._tracker.ahead(job.id) * median(run.seconds for run in history) if waits else 0.0
+        return estimate(job, self._clock(), history, ahead)
+
+    def heartbeat_age(self, job: Job) -> float | None:
+        """Seconds since whoever runs the job said that it is alive; None when nobody does."""
+        if job.heartbeat is None or job.ended:
+            return None
+        return max(0.0, (self._clock() - job.heartbeat).total_seconds())
+
+    def queue(self, job: Job) -> QueuePlace | None:
+        """The place of a waiting job; None once it runs or has ended."""
+        if job.state is not JobState.ACCEPTED:
+            return None
+        if job.leader is not None:
+            return QueuePlace(0, f"Job {job.leader} answers the same question; this one gets its result.")
+        position = self._tracker.ahead(job.id)
+        if position == 0:
+            return QueuePlace(0, "It is next and waits for a free worker.")
+        return QueuePlace(position, "1 job is ahead." if position == 1 else f"{position} jobs are ahead.")
+
+    def until_changed(self, job_id: str, seconds: float, revision: int | None = None) -> Job:
+        """The job once it differs from `revision` (default: from now) or has ended, else after `seconds`."""
+        deadline = time.monotonic() + seconds
+        with self._tracker.watch(job_id) as changed:
+            while True:
+                changed.clear()
+                job = self._tracker.get(job_id)
+                if job is None:
+                    raise UnknownJob(job_id)
+                revision = job.revision if revision is None else revision
+                left = deadline - time.monotonic()
+                if job.ended or job.revision != revision or left <= 0:
+                    return job
+                changed.wait(min(left, self._tracker.look_again))
