@@ -8,7 +8,7 @@ Arrow, no I/O. How a Plan becomes a Dask graph is `service.cluster`'s business, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 Json = dict[str, Any]
@@ -69,7 +69,8 @@ class Plan:
         return sum(part.weight for part in self.parts)
 
     def to_json(self) -> Json:
-        return asdict(self)
+        parts = [{"payload": part.payload, "weight": part.weight} for part in self.parts]
+        return {**{each.name: getattr(self, each.name) for each in fields(self)}, "parts": parts}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Plan:

@@ -51,7 +51,7 @@ def _waits(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @click.argument("type")
 @click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("--format", default="csv", show_default=True, help="Of the result: csv, parquet, json or xlsx.")
+@click.option("--format", default="csv", show_default=True, help="csv, parquet, json, xlsx or html.")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), help="Wait, and save the result as this file."
 )

@@ -150,7 +150,14 @@ class Engine:
         """Remove what is due, beside everything else; a sweep that fails is made up for by the next."""
         from service.retention import Retention  # brings Arrow: not before the service answers
 
-        retention = Retention(self.tracker, self.store, keep_bytes=self.settings.keep_bytes, left=left)
+        retention = Retention(
+            self.tracker,
+            self.store,
+            keep_bytes=self.settings.keep_bytes,
+            keep=timedelta(days=self.settings.keep_days),
+            keep_versions=timedelta(days=self.settings.keep_version_days),
+            left=left,
+        )
         while True:
             try:
                 retention.sweep()

@@ -32,6 +32,7 @@ class Settings:
     `lease_seconds`: how long a dispatcher may be silent before another takes its jobs. `job_seconds`: the
     longest a run may take. `stall_seconds`: the longest it may show no progress while workers have it.
     `keep_days`, `keep_bytes`: how long results stay, and how much of them and of kept partials there may be.
+    `keep_version_days`: how long a version of a dataset can be read after another has taken over.
     """
 
     home: Path
@@ -49,6 +50,7 @@ class Settings:
     stall_seconds: float = 600.0
     keep_days: float = 7.0
     keep_bytes: int = 50 << 30
+    keep_version_days: float = 30.0
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **overrides: Any) -> Settings:
@@ -257,4 +259,5 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "stall_seconds": _number(1, 30 * 86_400, "seconds"),
     "keep_days": _number(0.0001, 36_500, "days"),
     "keep_bytes": _bytes,
+    "keep_version_days": _number(0.0001, 36_500, "days"),
 }

@@ -8,10 +8,11 @@ from flask import Response, request
 from pydantic import BaseModel, Field
 
 from pipelines.errors import Fault, InvalidRequest, nearest
-from pipelines.imports.rejects import HEADER, read_rejects
+from pipelines.imports.rejects import HEADER, read_rejects, rejects_of_failed
 from pipelines.plan import Json
 from service.errors import Refused
 from service.jobs import Upload
+from service.model import JobState
 from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, status_view
 from service.routes.downloads import blocks, disposition, download
@@ -105,10 +106,12 @@ def import_download(path: JobPath, query: NoQuery) -> Response:
 
 @api.get("/api/imports/<id>/rejects", responses={"200": FILE})
 def import_rejects(path: JobPath, query: NoQuery) -> Response:
-    """The rejected rows of a successful import as CSV; a failed one says its first bad rows in its error"""
-    job, artifact = site().jobs.artifact(site().jobs.get(path.id, "import").id)
-    store = site().store
-    key = read_rejects(store, artifact.path)
+    """The rejected rows of an import as CSV, also of one that failed because they were too many"""
+    job, store = site().jobs.get(path.id, "import"), site().store
+    key = rejects_of_failed(store, job.id) if job.state is JobState.FAILED else None
+    if key is None:
+        job, artifact = site().jobs.artifact(job.id)
+        key = read_rejects(store, artifact.path)
     headers = {"Content-Disposition": disposition(f"rejects-{job.id}.csv")}
     kind = "text/csv; charset=utf-8"
     if key is None:

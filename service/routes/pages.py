@@ -38,7 +38,7 @@ _ABOUT = 90  # characters
 _SWAGGER = Path(flask_openapi_swagger.__file__).parent / "templates" / "swagger"
 _DOCS = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 _FIELDS = ("dataset", "year", "by", "amount", "time", "format")
-_FORMATS = {"csv": "CSV", "xlsx": "Excel", "parquet": "Parquet", "json": "JSON"}
+_FORMATS = {"csv": "CSV", "xlsx": "Excel", "html": "Web page", "parquet": "Parquet", "json": "JSON"}
 
 
 @dataclass(frozen=True, slots=True)
