@@ -6,7 +6,7 @@ Dask. Raises `service.errors.ServiceError` and `pipelines.errors.InvalidRequest`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from pipelines.store import Store
 from service import ended, submission
 from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
 from service.model import Event, Job, JobState, NewJob, Priority, new_id
+from service.stream import News, follow
 from service.submission import Sources, Upload, checked_key, digest, faults_of, priority_of
 from service.tracker import Page, Tracker
 from service.waiting import Waiting
@@ -130,6 +131,10 @@ class Jobs:
     def counts(self) -> Mapping[JobState, int]:
         """How many jobs there are in each state."""
         return self._tracker.counts()
+
+    def follow(self, job_id: str, after: int = 0, *, hold: bool = True) -> Iterator[News | None]:
+        """The job's history after an event's sequence as it happens, until its end. See `service.stream`."""
+        return follow(self._tracker, job_id, after, hold=hold)
 
     def events(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         """The job's history after an event's sequence, oldest first."""

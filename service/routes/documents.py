@@ -136,6 +136,14 @@ class JobList(Wire):
     links: list[Link]
 
 
+class JobChanges(Wire):
+    """What changed since a cursor, each job as it is now; the one that changed last comes last."""
+
+    jobs: list[JobDocument]
+    cursor: str
+    links: list[Link]
+
+
 class OperationError(Wire):
     code: str
     message: str
@@ -242,7 +250,7 @@ def job_document(
         started=job.started,
         updated=job.updated,
         finished=job.finished,
-        eta=estimate and Eta(seconds=estimate.seconds, p90=estimate.p90, basis=estimate.basis),
+        eta=None if estimate is None else eta_document(estimate),
         queue=queue and Queue(position=queue.position, reason=queue.reason),
         health=Liveness(
             last_progress_at=job.last_progress,
@@ -255,6 +263,10 @@ def job_document(
         error=None if (error := error_document(job)) is None else Problem(**error),
         links=_links(job),
     ).to_json()
+
+
+def eta_document(estimate: Estimate) -> Eta:
+    return Eta(seconds=estimate.seconds, p90=estimate.p90, basis=estimate.basis)
 
 
 def error_document(job: Job) -> Json | None:
@@ -284,5 +296,5 @@ def _links(job: Job) -> list[Link]:
         links.append(Link(rel="retry", href=f"{own}/retry"))
     if job.state is JobState.SUCCESSFUL:
         links += [Link(rel="result", href=download_path(job)), Link(rel="results", href=f"{own}/results")]
-    links.append(Link(rel="alternate", href=f"/jobs/{job.id}"))
+    links += [Link(rel="events", href=f"{own}/events"), Link(rel="alternate", href=f"/jobs/{job.id}")]
     return [*links, Link(rel="collection", href="/api/jobs")]

@@ -32,6 +32,12 @@ FILE: dict[str, Any] = {
 }
 
 
+EVENT_STREAM: dict[str, Any] = {
+    "description": "Events `state`, `progress` and `done` with ids to resume from by Last-Event-ID",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+
+
 def blueprint(name: str) -> APIBlueprint:
     """A resource; every route of it may answer with a problem."""
     return APIBlueprint(
