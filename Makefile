@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test test-slow faults soak lint bench bench-reports samples lock clean
+.PHONY: demo serve test test-slow faults soak lint bench bench-reports samples video-samples bench-video lock clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.service: pyproject.toml requirements.lock
@@ -51,6 +51,12 @@ bench-reports: $(VENV)/.test ## the report questions beside DuckDB, Polars, dask
 
 samples: $(VENV)/.test ## import every real sample file in ../shared, print expected, got, verdict
 	$(BIN)/python tests/samples/run.py
+
+video-samples: $(VENV)/.test ## every real video in ../shared through transcode, thumbnail, probe: expected, got, verdict
+	$(BIN)/python tests/samples/video.py
+
+bench-video: $(VENV)/.test ## chunked beside single beside bare ffmpeg, the overhead of a job, one worker beside two
+	$(BIN)/python tests/benchmarks/bench_video.py
 
 lock: ## pin every dependency with hashes, for all platforms and Pythons
 	$(PYTHON) -m venv $(VENV)
