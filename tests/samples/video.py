@@ -1,9 +1,9 @@
 """All real video files through transcode, thumbnail and probe over HTTP: expected, got, verdict.
 
 `make video-samples` prints the table and ends with 1 when a verdict is not "same". What is expected is
-written down here from where the files came from (PROVENANCE.md beside them), not from what we find. Every frame of
-what comes out is decoded. The files lie beside the checkout in ../shared/samples/video, or where --folder
-says.
+written down here from where the files came from (PROVENANCE.md beside them), not from what we find. Every
+frame of what comes out is decoded. The files lie beside the checkout in ../shared/samples/video, or where
+--folder says.
 """
 
 from __future__ import annotations
