@@ -6,8 +6,11 @@ Reads the Delta log, never the data (but for a preview). Which versions are kept
 from __future__ import annotations
 
 import json
+import os
+import re
 import uuid
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -20,11 +23,13 @@ from pipelines.datasets.model import Dataset, Fragment, dataset_key, is_dataset_
 from pipelines.datasets.reader import read_row_groups
 from pipelines.datasets.vacuum import oldest_kept
 from pipelines.errors import UnknownDataset, nearest
-from pipelines.store import Store
+from pipelines.store import Store, open_store
+
+_ENTRY = re.compile(r"\d{20}\.json")  # of a Delta log
 
 
 class Catalog:
-    """The datasets of a store. Cheap to make; keeps nothing between calls."""
+    """The datasets of a store. Cheap to make; versions never change, so the process remembers some."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -36,24 +41,15 @@ class Catalog:
 
     def get(self, name: str, version: int | None = None) -> Dataset:
         """A version of a dataset (the newest for None); UnknownDataset names the nearest."""
-        table = self._table(name, version)
-        rows, size = 0, 0
-        for action in actions(table):
-            rows += action["num_records"]
-            size += action["size_bytes"]
-        return Dataset(
-            name,
-            table.version(),
-            columns_of(table),
-            rows,
-            size,
-            time_column_of(table),
-            str(table.metadata().id),
-        )
+        return self._known(name, version)[0]
 
     def fragments(self, name: str, version: int) -> tuple[Fragment, ...]:
         """The files of a version, in the order they were read from their source."""
-        return fragments_of(self.store, name, self._table(name, version))
+        return self._known(name, version)[1]
+
+    def _known(self, name: str, version: int | None) -> _Version:
+        mark = _mark(self.store, name, version)
+        return _look(self.store, name, version) if mark is None else _remembered(self.store.url, name, mark)
 
     def versions(self, name: str) -> list[dict[str, Any]]:
         """Every version that is kept, oldest first.
@@ -123,6 +119,44 @@ class Catalog:
         if table is None:
             raise UnknownDataset(f"There is no dataset {name!r}{nearest(name, self.names())}")
         return table
+
+
+_Version = tuple[Dataset, tuple[Fragment, ...]]
+
+
+def _mark(store: Store, name: str, version: int | None) -> tuple[int, int, int] | None:
+    """What tells a version (the newest for None) from every other that was ever there: its number, and the
+    inode and time of the log entry that made it. None where only the library can tell, or none is kept."""
+    log = store.local_path(f"{dataset_key(name)}/_delta_log") if is_dataset_name(name) else None
+    if log is None:
+        return None
+    try:
+        if version is None:
+            version = max(int(each[:20]) for each in os.listdir(log) if _ENTRY.fullmatch(each))
+        found = os.stat(log / f"{version:020}.json")
+    except (OSError, ValueError):
+        return None
+    return None if version < oldest_kept(store, name) else (version, found.st_ino, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _remembered(store_url: str, name: str, mark: tuple[int, int, int]) -> _Version:
+    return _look(open_store(store_url), name, mark[0])
+
+
+def _look(store: Store, name: str, version: int | None) -> _Version:
+    table = Catalog(store)._table(name, version)
+    added = list(actions(table))
+    dataset = Dataset(
+        name,
+        table.version(),
+        columns_of(table),
+        sum(action["num_records"] for action in added),
+        sum(action["size_bytes"] for action in added),
+        time_column_of(table),
+        str(table.metadata().id),
+    )
+    return dataset, fragments_of(store, name, table)
 
 
 def _json(text: str | None) -> Any:

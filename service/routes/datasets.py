@@ -61,10 +61,11 @@ def get_version(path: VersionPath, query: NoQuery) -> Response:
 def preview_dataset(path: DatasetPath, query: PreviewQuery) -> Response:
     """The first rows, as a report in JSON would show them"""
     from pipelines.reports.render import FORMATS  # Arrow: not before somebody looks at data
+    from pipelines.reports.table import Shown
 
     table = site().jobs.catalog.preview(path.name, query.limit)
     rows = io.BytesIO()
-    FORMATS["json"].write(table, {}, Sink(rows))
+    FORMATS["json"].write(Shown(table), Sink(rows))
     columns = json.dumps(table.column_names, ensure_ascii=False)
     # put together as text: numbers keep all their digits
     name = json.dumps(path.name)

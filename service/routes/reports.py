@@ -20,7 +20,7 @@ api = blueprint("reports")
 class ReportRequest(BaseModel):
     reportType: str = Field(examples=["yearly-sales"])
     parameters: dict[str, Any] = Field({}, examples=[{"year": "2023"}])
-    format: str = Field("csv", description="csv, parquet, json or xlsx")
+    format: str = Field("csv", description="csv, parquet, json, xlsx (1,048,575 rows) or html")
 
 
 @api.post(
