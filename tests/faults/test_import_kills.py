@@ -130,9 +130,8 @@ def test_a_big_import_killed_at_random_leaves_the_old_version_or_the_new_one(tmp
             assert ended["status"] == "successful", (victim, moment, phase, ended["error"])
             assert whole(store) == (version + 1, new), (victim, moment, phase)
             version += 1
-            told.append(
-                f"{number + 1:>2} {victim:<10} after {moment:4.1f} s, {phase}: version {after}, then {version}"
-            )
+            place = f"{number + 1:>2} {victim:<10} after {moment:4.1f} s, {phase}"
+            told.append(f"{place}: version {after}, then {version}")
         told.append(json.dumps({"seed": seed, "seconds of an import": round(length, 1), **seen}))
         sound(site)
         eventually("every file accounted for", lambda: not unaccounted(site), 60, every=0.5)
