@@ -20,6 +20,7 @@ from service.engine import Engine
 from service.errors import Unavailable
 from service.routes import (
     datasets,
+    events,
     guard,
     imports,
     jobs,
@@ -29,10 +30,11 @@ from service.routes import (
     problems,
     reports,
     system,
+    videos,
 )
 from service.routes.documents import Problem
 from service.routes.site import Site
-from service.server import announce, end_with_parent
+from service.server import announce, end_with_parent, when_told_to_leave
 from service.settings import SettingsError, current
 from service.tracker import HomeInUse, WrongSchema
 
@@ -60,7 +62,7 @@ def create_app(engine: Engine) -> OpenAPI:
     problems.install(app)
     metrics.install(app)
     guard.install(app)
-    for module in (reports, imports, jobs, operations, datasets, metrics, system):
+    for module in (reports, imports, videos, jobs, events, operations, datasets, metrics, system):
         app.register_api(module.api)
     app.register_blueprint(pages.pages)
     return app
@@ -78,6 +80,7 @@ def application(*, dispatch: bool = True) -> OpenAPI:
     except (HomeInUse, SettingsError, WrongSchema, Unavailable) as error:
         sys.exit(f"haulier: {error}")
     atexit.register(engine.close)
+    when_told_to_leave(engine.tracker.leave)  # else requests that wait would hold the server for a minute
     app = create_app(engine.start())
     announce(settings, engine)
     return app

@@ -14,7 +14,9 @@ from statistics import median
 from service.errors import UnknownJob
 from service.eta import Estimate, estimate
 from service.model import Job, JobState
-from service.tracker import Tracker
+from service.tracker import Changes, Mark, Tracker
+
+_TOGETHER = 0.05  # seconds in which changes are gathered: all jobs together change often
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +60,47 @@ class Waiting:
             return QueuePlace(0, "It is next and waits for a free worker.")
         return QueuePlace(position, "1 job is ahead." if position == 1 else f"{position} jobs are ahead.")
 
+    def changes(self, owner: str, cursor: str | None, seconds: float) -> Changes:
+        """The owner's jobs that changed after a cursor, as soon as there are any; none after `seconds`.
+
+        Without a cursor those that are active, at once. ValueError for a bad one.
+        """
+        if cursor is None:
+            return self._tracker.changes(owner, None)
+        mark, deadline = Mark.from_cursor(cursor), time.monotonic() + seconds
+        with self._tracker.watch() as changed:
+            while True:
+                changed.clear()
+                found = self._tracker.changes(owner, mark)
+                mark = found.mark
+                left = deadline - time.monotonic()
+                over = left <= 0 or self._tracker.leaving.is_set()
+                if found.jobs or (over and not found.more):
+                    return found
+                if not found.more:
+                    changed.wait(min(left, self._tracker.look_again))
+                    time.sleep(min(max(0.0, left), _TOGETHER))
+
     def until_changed(self, job_id: str, seconds: float, revision: int | None = None) -> Job:
         """The job once it differs from `revision` (default: from now) or has ended, else after `seconds`."""
+        if revision is None:
+            revision = self._get(job_id).revision
+        return self.until(job_id, seconds, lambda job: job.revision != revision)
+
+    def until(self, job_id: str, seconds: float, done: Callable[[Job], bool]) -> Job:
+        """The job once `done` says so or it has ended; else after `seconds`, or when the service leaves."""
         deadline = time.monotonic() + seconds
         with self._tracker.watch(job_id) as changed:
             while True:
                 changed.clear()
-                job = self._tracker.get(job_id)
-                if job is None:
-                    raise UnknownJob(job_id)
-                revision = job.revision if revision is None else revision
+                job = self._get(job_id)
                 left = deadline - time.monotonic()
-                if job.ended or job.revision != revision or left <= 0:
+                if job.ended or done(job) or left <= 0 or self._tracker.leaving.is_set():
                     return job
                 changed.wait(min(left, self._tracker.look_again))
+
+    def _get(self, job_id: str) -> Job:
+        job = self._tracker.get(job_id)
+        if job is None:
+            raise UnknownJob(job_id)
+        return job

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from flask import Response, g, request
 
@@ -16,6 +16,8 @@ from service.routes.documents import accepted_document, job_document, status_doc
 from service.routes.requests import LONGEST_WAIT, preferences, preferred_wait
 from service.routes.site import absolute, site
 
+T = TypeVar("T")
+
 
 def reply(document: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     text = json.dumps(document, ensure_ascii=False) + "\n"
@@ -24,11 +26,11 @@ def reply(document: Json, status: int = 200, headers: Mapping[str, str] | None =
 
 def accepted(job: Job, replayed: bool) -> Response:
     """202 with every address a client may want to go on with. The row is committed and synced."""
-    seconds = preferred_wait()
+    seconds, waiting = preferred_wait(), site().jobs.waiting
     applied = [] if not any(name == "respond-async" for name, _ in preferences()) else ["respond-async"]
-    if seconds and _waited(lambda: _until_ended(job, seconds)):
+    if seconds and (later := waited(lambda: waiting.until(job.id, seconds, _never))) is not None:
         applied.append(f"wait={seconds}")
-        job = site().jobs.get(job.id)
+        job = later
     headers = {
         "Location": status_path(job),
         "Operation-Location": absolute(f"/api/operations/{job.id}"),
@@ -73,9 +75,14 @@ def awaited(
     tagged = bool(request.if_none_match)
     waits = bool(seconds) and not job.ended
     waits = waits and (not tagged or request.if_none_match.contains_weak(_tag(job)))
-    until = _until_changed if tagged or every_change else _until_moved
-    if waits and _waited(lambda: until(job, seconds or 0)):
-        job = site().jobs.get(job_id, kind)
+    every_change |= tagged
+
+    def news(now: Job) -> bool:
+        return now.state is not job.state or (every_change and now.revision != job.revision)
+
+    waiting = site().jobs.waiting
+    if waits and (later := waited(lambda: waiting.until(job.id, seconds or 0, news))) is not None:
+        job = later
         if wait is None:
             headers["Preference-Applied"] = f"wait={seconds}"
     elif not job.ended:
@@ -101,6 +108,10 @@ def status_view(job: Job) -> Json:
     return status_document(job, site().jobs.waiting.estimate(job))
 
 
+def _never(job: Job) -> bool:
+    return False
+
+
 def _tag(job: Job) -> str:
     return f"{job.id}-{job.revision}"
 
@@ -117,30 +128,13 @@ def _client() -> str:
     return f"{request.remote_addr} {through} {request.user_agent.string}"
 
 
-def _waited(wait: Callable[[], None]) -> bool:
+def waited(wait: Callable[[], T]) -> T | None:
     """Wait unless too many do: then the answer comes at once, and the client paces itself by Retry-After."""
     waiters = site().waiters
     if not waiters.enter():
-        return False
+        return None
     g.waited = True  # how long it takes says nothing of us
     try:
-        wait()
+        return wait()
     finally:
         waiters.leave()
-    return True
-
-
-def _until_changed(job: Job, seconds: float) -> None:
-    site().jobs.waiting.until_changed(job.id, seconds, job.revision)
-
-
-def _until_moved(job: Job, seconds: float) -> None:
-    deadline, state = time.monotonic() + seconds, job.state
-    while job.state is state and (left := deadline - time.monotonic()) > 0:
-        job = site().jobs.waiting.until_changed(job.id, left, job.revision)
-
-
-def _until_ended(job: Job, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not job.ended and (left := deadline - time.monotonic()) > 0:
-        job = site().jobs.waiting.until_changed(job.id, left, job.revision)

@@ -13,12 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, func, make_url, select
+from sqlalchemy import Connection, make_url, select
 
 from pipelines.plan import Artifact, Json
 from service.eta import Run
 from service.model import Event, Job, JobError, JobState, NewJob
-from service.tracker import acceptance, history, leases, migrations, moves, queue, removal, retention
+from service.tracker import acceptance, changes, history, leases, migrations, moves, queue, removal, retention
+from service.tracker.changes import Changes, Mark
 from service.tracker.clock import Clock, SteadyClock, utcnow
 from service.tracker.database import Database, reachable
 from service.tracker.postgres import PostgresDatabase, postgres_engine
@@ -33,7 +34,8 @@ T = TypeVar("T")
 
 
 class Tracker:
-    """Thread-safe. `accepted` is set when there is something for this process's dispatcher to see.
+    """Thread-safe. `accepted` is set when there is something for this process's dispatcher to see, `leaving`
+    when nobody is to wait for changes any more.
 
     `clock` tells the time that the rows are written by, for whoever compares with it.
     """
@@ -42,6 +44,7 @@ class Tracker:
         self.database = database
         self.clock = clock
         self.accepted = threading.Event()
+        self.leaving = threading.Event()
         self._watchers = Watchers()
 
     @classmethod
@@ -125,9 +128,14 @@ class Tracker:
     def events(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         return self.database.read(lambda connection: history.events(connection, job_id, after, limit))
 
+    def changes(self, owner: str, mark: Mark | None, limit: int = 200) -> Changes:
+        """Jobs of an owner that changed after a mark; without one up to `limit` active jobs."""
+        if mark is None:
+            return self.database.read(lambda c: changes.present(c, self.database, owner, limit))
+        return self.database.read(lambda c: changes.since(c, self.database, owner, mark))
+
     def counts(self) -> dict[JobState, int]:
-        query = select(job.c.state, func.count()).group_by(job.c.state)
-        found = {row[0]: row[1] for row in self.database.read(lambda c: c.execute(query).all())}
+        found = self.database.read(history.counts)
         return {state: found.get(state.value, 0) for state in JobState}
 
     def ahead(self, job_id: str) -> int:
@@ -250,12 +258,17 @@ class Tracker:
         self.database.listen(self._heard, self._missed)
 
     def watch(self, job_id: str = ANY) -> AbstractContextManager[threading.Event]:
-        """An event that is set after each commit that changed the job; of others only if we `listen`."""
+        """An event set after each commit that changed the job (or any); of others only if we `listen`."""
         return self._watchers.watch(job_id)
+
+    def leave(self) -> None:
+        """Wake all who wait for a change: the service is about to end, and they are to ask the next one."""
+        self.leaving.set()
+        self._watchers.touch_all()
 
     @property
     def look_again(self) -> float:
-        """Seconds after which a watcher must look by itself, because other processes may write as well."""
+        """Seconds after which a watcher must look by itself, because others may write as well."""
         return self.database.look_again
 
     def _heard(self, job_id: str | None) -> None:
