@@ -44,6 +44,7 @@ class Tracker:
         self.database = database
         self.clock = clock
         self.accepted = threading.Event()
+        self.asked = 0  # how often there was something to lease or to cancel
         self.leaving = threading.Event()
         self._watchers = Watchers()
 
@@ -273,12 +274,16 @@ class Tracker:
 
     def _heard(self, job_id: str | None) -> None:
         if job_id is None:
-            self.accepted.set()
+            self._ask()
         else:
             self._watchers.touch([job_id])
 
-    def _missed(self) -> None:
+    def _ask(self) -> None:
+        self.asked += 1
         self.accepted.set()
+
+    def _missed(self) -> None:
+        self._ask()
         self._watchers.touch_all()
 
     def _write(self, move: Callable[Concatenate[Transaction, P], T], *args: P.args, **more: P.kwargs) -> T:
@@ -289,7 +294,7 @@ class Tracker:
         result, tx = self.database.write(operation)
         self._watchers.touch(tx.touched)
         if tx.work:
-            self.accepted.set()
+            self._ask()
         if tx.touched or tx.work:
             self.database.announce(tx.touched, tx.work)
         return result
