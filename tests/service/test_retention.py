@@ -124,6 +124,7 @@ def test_uploads_stay_while_an_import_needs_them(house: House) -> None:
     _, last = sweeps(house.retention(), house)
     assert last.orphans == 1
     assert [key for key in house.stored() if key.startswith("uploads")] == [waiting, second]
+    assert house.store.children("uploads") == ("a", "b")
 
 
 def test_an_upload_under_way_is_not_an_orphan_as_long_as_it_grows(house: House) -> None:
