@@ -8,7 +8,7 @@ Arrow, no I/O. How a Plan becomes a Dask graph is `service.cluster`'s business, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 Json = dict[str, Any]
@@ -69,7 +69,8 @@ class Plan:
         return sum(part.weight for part in self.parts)
 
     def to_json(self) -> Json:
-        return asdict(self)
+        parts = [{"payload": part.payload, "weight": part.weight} for part in self.parts]
+        return {**{each.name: getattr(self, each.name) for each in fields(self)}, "parts": parts}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Plan:
@@ -96,7 +97,8 @@ class Progress:
 class Artifact:
     """A finished file in the store. `path` is its store key, `name` what a download is called.
 
-    `notes` are sentences for its reader: where it is not exact, what it cost.
+    `notes` are sentences for its reader: where it is not exact, what it cost. `media` describes a video or
+    sound: duration in seconds, codec, size.
     """
 
     path: str
@@ -106,6 +108,7 @@ class Artifact:
     sha256: str
     rows: int | None = None
     notes: tuple[str, ...] = ()
+    media: Json | None = None
 
     def to_json(self) -> Json:
         return asdict(self)

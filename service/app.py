@@ -18,10 +18,23 @@ from flask_openapi.openapi import OpenAPI
 
 from service.engine import Engine
 from service.errors import Unavailable
-from service.routes import datasets, guard, imports, jobs, operations, pages, problems, reports, system
+from service.routes import (
+    datasets,
+    events,
+    guard,
+    imports,
+    jobs,
+    metrics,
+    operations,
+    pages,
+    problems,
+    reports,
+    system,
+    videos,
+)
 from service.routes.documents import Problem
 from service.routes.site import Site
-from service.server import announce, end_with_parent
+from service.server import announce, end_with_parent, when_told_to_leave
 from service.settings import SettingsError, current
 from service.tracker import HomeInUse, WrongSchema
 
@@ -47,8 +60,9 @@ def create_app(engine: Engine) -> OpenAPI:
     )
     app.jinja_options = {**app.jinja_options, "trim_blocks": True, "lstrip_blocks": True}
     problems.install(app)
+    metrics.install(app)
     guard.install(app)
-    for module in (reports, imports, jobs, operations, datasets, system):
+    for module in (reports, imports, videos, jobs, events, operations, datasets, metrics, system):
         app.register_api(module.api)
     app.register_blueprint(pages.pages)
     return app
@@ -66,6 +80,7 @@ def application(*, dispatch: bool = True) -> OpenAPI:
     except (HomeInUse, SettingsError, WrongSchema, Unavailable) as error:
         sys.exit(f"haulier: {error}")
     atexit.register(engine.close)
+    when_told_to_leave(engine.tracker.leave)  # else requests that wait would hold the server for a minute
     app = create_app(engine.start())
     announce(settings, engine)
     return app

@@ -73,7 +73,11 @@ class Engine:
             self.tracker.listen()
             self.store = open_store(settings.store_url)
             self.jobs = Jobs(
-                self.tracker, self.store, input_folders=settings.input_folders, pipelines=pipelines
+                self.tracker,
+                self.store,
+                input_folders=settings.input_folders,
+                ffmpeg=settings.ffmpeg,
+                pipelines=pipelines,
             )
             self._closing = opening.pop_all()
 
@@ -150,7 +154,14 @@ class Engine:
         """Remove what is due, beside everything else; a sweep that fails is made up for by the next."""
         from service.retention import Retention  # brings Arrow: not before the service answers
 
-        retention = Retention(self.tracker, self.store, keep_bytes=self.settings.keep_bytes, left=left)
+        retention = Retention(
+            self.tracker,
+            self.store,
+            keep_bytes=self.settings.keep_bytes,
+            keep=timedelta(days=self.settings.keep_days),
+            keep_versions=timedelta(days=self.settings.keep_version_days),
+            left=left,
+        )
         while True:
             try:
                 retention.sweep()

@@ -6,7 +6,10 @@
     ├── NotReady             409     not-ready          the job is still at work
     ├── JobEnded             409     job-failed | job-canceled   it ended without a result
     ├── NotCancelable        409     not-cancelable     it has ended, or its result is being published
+    ├── NotRetryable         409     not-retryable      it is active, or successful
     ├── Gone                 410     gone               the result has been removed
+    ├── InputGone            410     input-gone         the file that was sent with it has been removed
+    ├── TooFast              429     polling-too-fast   far more polls than Retry-After asked for
     ├── Unavailable          503     unavailable        database or store cannot be reached
     └── Refused              by its code: what is wrong with the HTTP request itself
 
@@ -42,7 +45,13 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "job-failed": (409, "No result", "The job failed; its document says why."),
     "job-canceled": (409, "No result", "The job was canceled; submit it again."),
     "not-cancelable": (409, "Not cancelable", "The job has ended already."),
+    "not-retryable": (409, "Not retryable", "Only a failed or canceled job can be run again."),
     "gone": (410, "Gone", "The result was removed; submit the job again."),
+    "input-gone": (
+        410,
+        "Input gone",
+        "The file sent with the job was removed; send it again with a new job.",
+    ),
     "length-required": (411, "Length required", "Send the file with Content-Length, or in a form."),
     "too-large": (413, "Too large", "Send less, or a file as an upload."),
     "unsupported-media-type": (415, "Unsupported media type", "Send one of the content types named."),
@@ -61,6 +70,8 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
         "The cluster kept failing; see its logs, submit again.",
     ),
     "version-skew": (503, "Version skew", "Bring service and workers to one version, then submit it again."),
+    "no-ffmpeg": (503, "No ffmpeg", "Install haulier[video] where the service and its workers run."),
+    "polling-too-fast": (429, "Polling too fast", "Wait the seconds in Retry-After, or ask with ?wait=60."),
     "internal": (500, "Internal error", "This is a fault of the service; give its log's owner the trace id."),
     "unavailable": (503, "Unavailable", "The same request may work after the seconds in Retry-After."),
     "no-space": (507, "No space", "The store is full; free some space and send it again."),
@@ -176,6 +187,41 @@ class Gone(ServiceError):
     def __init__(self, job: Job) -> None:
         super().__init__(f"The result of job {job.id} has been removed; submit the job again.")
         self.job = job
+
+
+class NotRetryable(ServiceError):
+    """The job is active, or has its result."""
+
+    status = 409
+    code = "not-retryable"
+    title = "Not retryable"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"Job {job.id} is {job.state}; only a failed or canceled job can be run again.")
+        self.job = job
+
+
+class InputGone(ServiceError):
+    """The job could be run again, but what was sent with it is no longer there."""
+
+    status = 410
+    code = "input-gone"
+    title = "Input gone"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"The file sent with job {job.id} has been removed; send it again with a new job.")
+
+
+class TooFast(ServiceError):
+    """This client polls much faster than it was asked to."""
+
+    status = 429
+    code = "polling-too-fast"
+    title = "Polling too fast"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"Wait {seconds} s between two polls as Retry-After says, or use ?wait=60.")
+        self.seconds = seconds
 
 
 class Unavailable(ServiceError):

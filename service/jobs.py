@@ -6,52 +6,37 @@ Dask. Raises `service.errors.ServiceError` and `pipelines.errors.InvalidRequest`
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import Fault, InvalidRequest
 from pipelines.plan import Artifact, Json, Request
 from pipelines.store import Store
+from service import ended, submission
 from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
-from service.eta import Estimate, estimate
 from service.model import Event, Job, JobState, NewJob, Priority, new_id
-from service.submission import (
-    Sources,
-    Upload,
-    checked_key,
-    content_of,
-    digest,
-    faults_of,
-    files_of,
-    names_of,
-    priority_of,
-    uploads_of,
-)
+from service.stream import News, follow
+from service.submission import Sources, Upload, checked_key, digest, faults_of, priority_of
 from service.tracker import Page, Tracker
+from service.waiting import Waiting
 
 if TYPE_CHECKING:
     from pipelines.datasets import Catalog, Dataset
     from pipelines.registry import Pipeline
 
-__all__ = ["Jobs", "QueuePlace", "Upload"]
+__all__ = ["Jobs", "Upload"]
 
-
-@dataclass(frozen=True, slots=True)
-class QueuePlace:
-    """Why a job waits: how many have their turn before it (0 = next), and that in words."""
-
-    position: int
-    reason: str
+_Headers = tuple[str | None, Priority | str | None, str]  # idempotency key, priority, owner
 
 
 class Jobs:
-    """The use cases. Thread-safe, as tracker and store are; one instance serves a process."""
+    """The use cases. Thread-safe, as tracker and store are; one instance serves a process.
+
+    `waiting` has what is said to those who wait for a job.
+    """
 
     def __init__(
         self,
@@ -59,14 +44,16 @@ class Jobs:
         store: Store,
         *,
         input_folders: Sequence[Path] = (),
+        ffmpeg: str | None = None,
         clock: Callable[[], datetime] | None = None,
         pipelines: Mapping[str, Pipeline] | None = None,
     ) -> None:
         self._tracker = tracker
         self._store = store
-        self._folders = tuple(input_folders)
+        self._folders, self._ffmpeg = tuple(input_folders), ffmpeg
         self._clock = clock or tracker.clock
         self._given = pipelines
+        self.waiting = Waiting(tracker, self._clock)
 
     # --- submit
 
@@ -83,7 +70,7 @@ class Jobs:
             raise InvalidRequest(
                 [Fault("", "The body must be a JSON object with reportType and parameters.")]
             )
-        return self._submit("report", body, key, priority, owner, lambda: self._parse("report", body))
+        return self._submit("report", body, (key, priority, owner), lambda: self._parse("report", body))
 
     def submit_import(
         self,
@@ -96,31 +83,29 @@ class Jobs:
         owner: str = "local",
     ) -> tuple[Job, bool]:
         """As submit_report; several sources are one table. Uploads that no new job took over are deleted."""
-        parameters: Json = {"dataset": dataset, "source": names_of(source)}
+        parameters: Json = {"dataset": dataset, "source": submission.names_of(source)}
         if options is not None:
             parameters["options"] = options
-        body = {**parameters, "content": content_of(source)}
-        try:
-            job, replayed = self._submit(
-                "import",
-                body,
-                key,
-                priority,
-                owner,
-                lambda: self._parse_import(parameters, source),
-                parameters,
-            )
-        except (InvalidRequest, KeyReused):
-            self._drop(source)
-            raise
-        if replayed:
-            self._drop(source)
-        return job, replayed
+        return self._submit_files("import", parameters, source, (key, priority, owner))
 
-    def import_faults(self, dataset: Any, options: Any = None) -> Sequence[Fault]:
-        """What is wrong with an import whatever its file: for a request that is refused already."""
-        named: Json = {"dataset": dataset}
-        return self._faults_beside_source(named if options is None else {**named, "options": options})
+    def submit_video(
+        self,
+        *,
+        operation: Any,
+        source: Sources,
+        parameters: Any = None,
+        key: str | None = None,
+        priority: Priority | str | None = None,
+        owner: str = "local",
+    ) -> tuple[Job, bool]:
+        """As submit_import; most operations take one source, its order matters where there are more."""
+        asked: Json = {"operation": operation, "source": submission.names_of(source)}
+        asked["parameters"] = {} if parameters is None else parameters
+        return self._submit_files("video", asked, source, (key, priority, owner))
+
+    def faults_beside(self, kind: str, payload: Json) -> Sequence[Fault]:
+        """What is wrong with a submission whatever its files: for a request that is refused already."""
+        return submission.faults_beside(partial(self._parse, kind), payload)
 
     # --- look
 
@@ -143,51 +128,19 @@ class Jobs:
         """Newest first. ValueError for a bad cursor or limit."""
         return self._tracker.list(kind=kind, type=type, state=state, limit=limit, cursor=cursor)
 
+    def counts(self) -> Mapping[JobState, int]:
+        """How many jobs there are in each state."""
+        return self._tracker.counts()
+
+    def follow(self, job_id: str, after: int = 0, *, hold: bool = True) -> Iterator[News | None]:
+        """The job's history after an event's sequence as it happens, until its end. See `service.stream`."""
+        return follow(self._tracker, job_id, after, hold=hold)
+
     def events(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         """The job's history after an event's sequence, oldest first."""
         return self._tracker.events(job_id, after, limit)
 
-    def estimate(self, job: Job) -> Estimate | None:
-        """When the job will be done, from earlier runs and its own throughput; None without any basis."""
-        if job.ended:
-            return None
-        history = self._tracker.history(job.kind, job.type)
-        waits = job.state is JobState.ACCEPTED and bool(history)
-        # the jobs ahead are taken to be like the earlier ones, worked off one after another
-        ahead = self._tracker.ahead(job.id) * median(run.seconds for run in history) if waits else 0.0
-        return estimate(job, self._clock(), history, ahead)
-
-    def heartbeat_age(self, job: Job) -> float | None:
-        """Seconds since whoever runs the job said that it is alive; None when nobody does."""
-        if job.heartbeat is None or job.ended:
-            return None
-        return max(0.0, (self._clock() - job.heartbeat).total_seconds())
-
-    def queue(self, job: Job) -> QueuePlace | None:
-        """The place of a waiting job; None once it runs or has ended."""
-        if job.state is not JobState.ACCEPTED:
-            return None
-        if job.leader is not None:
-            return QueuePlace(0, f"Job {job.leader} answers the same question; this one gets its result.")
-        position = self._tracker.ahead(job.id)
-        if position == 0:
-            return QueuePlace(0, "It is next and waits for a free worker.")
-        return QueuePlace(position, "1 job is ahead." if position == 1 else f"{position} jobs are ahead.")
-
-    def wait(self, job_id: str, seconds: float, revision: int | None = None) -> Job:
-        """The job once it differs from `revision` (default: from now) or has ended, else after `seconds`."""
-        deadline = time.monotonic() + seconds
-        with self._tracker.watch(job_id) as changed:
-            while True:
-                changed.clear()
-                job = self.get(job_id)
-                revision = job.revision if revision is None else revision
-                left = deadline - time.monotonic()
-                if job.ended or job.revision != revision or left <= 0:
-                    return job
-                changed.wait(min(left, self._tracker.look_again))
-
-    # --- cancel and results
+    # --- cancel, run again, remove, results
 
     def cancel(self, job_id: str) -> Job:
         """Ask for the end of a job; again is fine. NotCancelable when it ended by itself."""
@@ -196,6 +149,15 @@ class Jobs:
         if sealed or job.state in (JobState.SUCCESSFUL, JobState.FAILED):
             raise NotCancelable(job)
         return job
+
+    def retry(self, job_id: str, key: str | None = None) -> tuple[Job, bool]:
+        """A new job in the place of a failed or canceled one, as of a submission. See `service.ended`."""
+        return ended.retry(self._tracker, self._store, self.get(job_id), self._clock(), key)
+
+    def remove(self, job_id: str) -> None:
+        """Take an ended job away with its result; UnknownJob when somebody was first."""
+        if not ended.remove(self._tracker, self._store, self.get(job_id)):
+            raise UnknownJob(job_id)
 
     def artifact(self, job_id: str) -> tuple[Job, Artifact]:
         """The file of a successful job. NotReady while active, JobEnded without one, Gone once removed."""
@@ -238,41 +200,50 @@ class Jobs:
 
     # --- inside
 
-    @property
+    @cached_property
     def _pipelines(self) -> Mapping[str, Pipeline]:
-        if self._given is None:
-            from pipelines.registry import PIPELINES  # Arrow and pandas: not before the first submission
+        if self._given is not None:
+            return self._given
+        from pipelines.registry import PIPELINES  # Arrow and pandas: not before the first submission
 
-            self._given = PIPELINES
-        return self._given
+        return PIPELINES
 
     def _parse(self, kind: str, payload: Json) -> Request:
-        return self._pipelines[kind].parse(payload, self.catalog)
+        given = {**payload, "ffmpeg": self._ffmpeg} if kind == "video" else payload
+        return self._pipelines[kind].parse(given, self.catalog)
 
-    def _parse_import(self, parameters: Json, source: Sources) -> Request:
-        payload: Json = {name: value for name, value in parameters.items() if name != "source"}
+    def _submit_files(
+        self,
+        kind: str,
+        parameters: Json,
+        source: Sources,
+        headers: _Headers,
+    ) -> tuple[Job, bool]:
+        """Uploads that no new job took over are deleted from the store."""
+        body = {**parameters, "content": submission.content_of(source)}
+        payload = {name: value for name, value in parameters.items() if name != "source"}
+
+        def parse() -> Request:
+            return submission.with_files(partial(self._parse, kind), payload, source, self._folders)
+
         try:
-            files = files_of(source, self._folders)
-        except InvalidRequest as refused:
-            raise InvalidRequest([*refused.faults, *self._faults_beside_source(payload)]) from None
-        return self._parse("import", {**payload, "files": files})
-
-    def _faults_beside_source(self, payload: Json) -> Sequence[Fault]:
-        """What else is wrong with an import whose file was refused: all faults are told at once."""
-        nothing = {"source": {"file": ""}, "name": "", "bytes": 0, "sha256": None}
-        found = faults_of(lambda: self._parse("import", {**payload, "files": [nothing]}))
-        return [fault for fault in found if not fault.pointer.startswith("/source")]
+            job, replayed = self._submit(kind, body, headers, parse, parameters)
+        except (InvalidRequest, KeyReused):
+            self._drop(source)
+            raise
+        if replayed:
+            self._drop(source)
+        return job, replayed
 
     def _submit(
         self,
         kind: str,
         body: Json,
-        key: str | None,
-        priority: Priority | str | None,
-        owner: str,
+        headers: _Headers,
         parse: Callable[[], Request],
         parameters: Json | None = None,
     ) -> tuple[Job, bool]:
+        key, priority, owner = headers
         faults = faults_of(lambda: priority_of(priority))
         if key is not None:
             faults += faults_of(lambda: checked_key(key))
@@ -302,5 +273,5 @@ class Jobs:
         return self._tracker.accept(new)
 
     def _drop(self, source: Sources) -> None:
-        for upload in uploads_of(source):
+        for upload in submission.uploads_of(source):
             self._store.delete(upload.key.removesuffix("/data"))

@@ -118,6 +118,7 @@ class Job:
     error: JobError | None = None
     run_epoch: int = 0
     cluster: str | None = None
+    equal: str | None = None
     losses: int = 0
     outcome: Json | None = None
     leader: str | None = None

@@ -12,10 +12,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 
+from pipelines.datasets.model import is_dataset_name
 from pipelines.datasets.strays import Committed, written_files
+from pipelines.datasets.vacuum import Vacuum
+from pipelines.imports.rejects import FILE as REJECTS
 from pipelines.store import Stat, Store
 from service.model import TERMINAL, Job, JobState
 from service.tracker import Tracker
@@ -23,6 +28,7 @@ from service.tracker import Tracker
 log = structlog.get_logger()
 
 GRACE = 3600.0
+_WITH_UPLOADS = ("import", "video")
 _BATCH = 200  # results removed between two looks
 _KEPT_FOR = 24 * 3600.0  # seconds that partials of a run are worth keeping
 _RETRY = 24 * 3600.0  # seconds after a failure in which its upload may be wanted again
@@ -38,8 +44,9 @@ class Swept:
 
 
 class Retention:
-    """`keep_bytes` is for results and kept partials together. `left` are keys that a process which is known
-    to be dead had left: as orphans they go at once. Belongs to one thread."""
+    """`keep_bytes` is for results and kept partials together, `keep` for what failed imports rejected,
+    `keep_versions` for versions of datasets since another took over. `left` are keys that a process which is
+    known to be dead had left: as orphans they go at once. Belongs to one thread."""
 
     def __init__(
         self,
@@ -47,13 +54,16 @@ class Retention:
         store: Store,
         *,
         keep_bytes: int,
+        keep: timedelta = timedelta(days=7),
+        keep_versions: timedelta = timedelta(days=30),
         grace: float = GRACE,
         left: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tracker, self._store = tracker, store
         self._keep_bytes, self._grace, self._clock = keep_bytes, grace, clock
-        self._left, self._committed = frozenset(left), Committed(store)
+        self._keep, self._keep_versions = keep, keep_versions
+        self._left, self._committed, self._vacuum = frozenset(left), Committed(store), Vacuum(store)
         self._seen: dict[str, tuple[int, float]] = {}  # orphan: its bytes, and since when it has had them
 
     def sweep(self) -> Swept:
@@ -121,7 +131,9 @@ class Retention:
         self._seen.pop(key, None)
 
     def _orphans(self) -> Iterator[Stat]:
-        specs = self._tracker.active_specs("import", failed_within=_RETRY)
+        specs = [
+            spec for kind in _WITH_UPLOADS for spec in self._tracker.active_specs(kind, failed_within=_RETRY)
+        ]
         needed = {each["source"].get("store") for spec in specs for each in spec.get("files", [spec])}
         yield from (stat for stat in self._store.list("uploads") if f"{_folder(stat.key)}/data" not in needed)
         scratch = {stat: stat.key.split("/")[1] for stat in self._store.list("scratch")}
@@ -131,6 +143,24 @@ class Retention:
         for stat, _, _ in self._without_work({stat: each.job_id for stat, each in written.items()}):
             if self._committed.lacks(written[stat]):
                 yield stat
+        yield from self._superseded()
+
+    def _superseded(self) -> Iterator[Stat]:
+        """Files of which only versions are made that are too old, and that no job reads."""
+        specs = [*self._tracker.active_specs("report"), *self._tracker.active_specs("import")]
+        pinned = {pin for spec in specs for pin in _pins(spec)}
+        before = (datetime.now(UTC) - self._keep_versions).timestamp()
+        for name in filter(is_dataset_name, self._store.children("datasets")):
+            versions = {version for dataset, version in pinned if dataset == name}
+            yield from self._vacuum.superseded(name, before, versions)
+
+    def _wanted(self, stat: Stat, job_id: str) -> bool:
+        """Whether this is what a failed import rejected, and somebody may still want to see it."""
+        if not stat.key.endswith(f"/{REJECTS}"):
+            return False
+        job = self._tracker.get(job_id)
+        failed = job.finished if job is not None and job.state is JobState.FAILED else None
+        return failed is not None and datetime.now(UTC) - failed < self._keep
 
     def _orphaned_results(self) -> Iterator[Stat]:
         """Results of jobs that have none, or none any more, and what other runs of successful jobs left."""
@@ -142,7 +172,8 @@ class Retention:
         keepers = self._keepers(job for _, job, state in idle if state is JobState.SUCCESSFUL)
         for stat, job, _ in idle:
             if job not in keepers:  # also when a crash came between its row and its file
-                yield stat
+                if not self._wanted(stat, job):
+                    yield stat
             elif job in several or stat.key.endswith(".part"):
                 if job not in kept:
                     found = self._tracker.get(job)
@@ -174,6 +205,19 @@ class Retention:
 def _batches(jobs: Iterable[str]) -> Iterator[list[str]]:
     ids = sorted(set(jobs))
     return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
+
+
+def _pins(spec: Any) -> Iterator[tuple[str, int]]:
+    """The versions of datasets that a spec names, however deep."""
+    if isinstance(spec, Mapping):
+        name, version = spec.get("dataset"), spec.get("version")
+        if isinstance(name, str) and isinstance(version, int):
+            yield name, version
+        spec = spec.values()
+    elif not isinstance(spec, list | tuple):
+        return
+    for each in spec:
+        yield from _pins(each)
 
 
 def _folder(key: str) -> str:

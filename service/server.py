@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,9 @@ from service.settings import Settings, SettingsError, hand_down
 if TYPE_CHECKING:
     from service.engine import Engine
 
-_THREADS = 64  # a poll that waits holds one; measured: 32 are not enough for 60 held streams
+_THREADS = (
+    352  # a poll that waits or a stream holds one (`routes.site` says how many may); idle ones are cheap
+)
 _HEADER_BYTES = 1 << 16  # a request line and headers of more are refused with 431
 _GRACE_SECONDS = 15  # for open requests and for giving jobs back; then the worker is killed
 
@@ -66,6 +69,20 @@ def announce(settings: Settings, engine: Engine) -> None:
         sys.stdout.flush()
 
     threading.Thread(target=tell, name="haulier-announce", daemon=True).start()
+
+
+def when_told_to_leave(act: Callable[[], None]) -> None:
+    """Have `act` called by a thread at the first SIGTERM, whoever handles it. For the main thread."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+    def listen() -> None:
+        while (told := os.read(read, 1)) and told[0] != signal.SIGTERM:
+            pass
+        act()
+
+    threading.Thread(target=listen, name="haulier-leave", daemon=True).start()
 
 
 def end_with_parent() -> None:

@@ -200,6 +200,10 @@ class Transport(Protocol):
         self, paths: Sequence[Path], dataset: str, options: Json, submission: Submission
     ) -> JobStatus: ...
 
+    def submit_video(
+        self, paths: Sequence[Path], operation: str, parameters: Json, submission: Submission
+    ) -> JobStatus: ...
+
     def status(
         self, job_id: str, *, wait: float = 0.0, seen: JobStatus | None = None, within: float | None = None
     ) -> JobStatus:
@@ -214,6 +218,9 @@ class Transport(Protocol):
     def datasets(self) -> list[DatasetInfo]: ...
 
     def cancel(self, job_id: str) -> JobStatus: ...
+
+    def retry(self, job_id: str) -> JobStatus:
+        """The new job in the place of a failed or canceled one."""
 
     def fetch(self, job_id: str, result: Result, sink: IO[bytes]) -> str:
         """Write the result's bytes behind what `sink` already holds of it and check the whole.

@@ -11,6 +11,7 @@ import hashlib
 import json
 import random
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -73,6 +74,14 @@ class HttpTransport:
             answer = self._ask("POST", f"/api/imports?{query}", headers=headers, body=file)
         return self._submitted(answer)
 
+    def submit_video(
+        self, paths: Sequence[Path], operation: str, parameters: Json, submission: Submission
+    ) -> JobStatus:
+        form = Form({"operation": operation, "parameters": json.dumps(parameters)}, paths)
+        headers = {"Content-Type": form.content_type, "Content-Length": str(form.size)}
+        answer = self._ask("POST", "/api/videos", headers=headers | _headers(submission), body=form)
+        return self._submitted(answer)
+
     def status(
         self, job_id: str, *, wait: float = 0.0, seen: JobStatus | None = None, within: float | None = None
     ) -> JobStatus:
@@ -114,6 +123,11 @@ class HttpTransport:
     def cancel(self, job_id: str) -> JobStatus:
         answer = self._ask("POST", f"/api/jobs/{quote(job_id, safe='')}/cancel", headers={}, body=b"")
         return _status(answer)
+
+    def retry(self, job_id: str) -> JobStatus:
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        path = f"/api/jobs/{quote(job_id, safe='')}/retry"
+        return self._submitted(self._ask("POST", path, headers=headers, body=b""))
 
     def document(self, path: str) -> Any:
         """The JSON at a path: what `haulier ... --json` prints."""

@@ -22,6 +22,7 @@ from pipelines.errors import InvalidRequest
 from pipelines.plan import Json
 from service.errors import ServiceError
 from service.model import Job, JobState
+from service.pace import pace_in_words
 from service.transport import (
     BadDownload,
     DatasetInfo,
@@ -159,6 +160,19 @@ class LocalTransport:
             )
             return self._status(job)
 
+    def submit_video(
+        self, paths: Sequence[Path], operation: str, parameters: Json, submission: Submission
+    ) -> JobStatus:
+        with _answering():
+            job, _ = self._jobs.submit_video(
+                operation=operation,
+                source=tuple(self._uploaded(path) for path in paths),
+                parameters=parameters,
+                key=submission.key,
+                priority=submission.priority,
+            )
+            return self._status(job)
+
     def status(
         self, job_id: str, *, wait: float = 0.0, seen: JobStatus | None = None, within: float | None = None
     ) -> JobStatus:
@@ -167,7 +181,9 @@ class LocalTransport:
                 return self._status(self._jobs.get(job_id))
             seconds = wait if within is None else min(wait, within)
             return self._status(
-                self._jobs.wait(job_id, seconds, int(seen.tag) if seen and seen.tag else None)
+                self._jobs.waiting.until_changed(
+                    job_id, seconds, int(seen.tag) if seen and seen.tag else None
+                )
             )
 
     def jobs(self, *, state: str | None, kind: str | None, limit: int) -> list[JobStatus]:
@@ -200,6 +216,10 @@ class LocalTransport:
         with _answering():
             return self._status(self._jobs.cancel(job_id))
 
+    def retry(self, job_id: str) -> JobStatus:
+        with _answering():
+            return self._status(self._jobs.retry(job_id)[0])
+
     def fetch(self, job_id: str, result: Result, sink: IO[bytes]) -> str:
         with _answering():
             _, artifact = self._jobs.artifact(job_id)
@@ -230,7 +250,7 @@ class LocalTransport:
         return Upload(path.name, key, sink.bytes, sink.sha256)
 
     def _status(self, job: Job) -> JobStatus:
-        estimate, queue = self._jobs.estimate(job), self._jobs.queue(job)
+        estimate, queue = self._jobs.waiting.estimate(job), self._jobs.waiting.queue(job)
         progress, artifact = job.progress, job.artifact
         return JobStatus(
             id=job.id,
@@ -243,7 +263,7 @@ class LocalTransport:
             total=progress.total,
             unit=progress.unit,
             phase=progress.phase,
-            message=job.message,
+            message=job.message or pace_in_words(job),
             eta=estimate.seconds if estimate else None,
             eta_p90=estimate.p90 if estimate else None,
             queue_position=queue.position if queue else None,

@@ -17,7 +17,7 @@ from pipelines.datasets.model import (
     find_time_column,
     is_dataset_name,
 )
-from pipelines.datasets.reader import read_row_groups, row_group_rows, row_group_stats
+from pipelines.datasets.reader import read_batches, read_row_groups, row_group_rows, row_group_stats
 
 __all__ = [
     "ROW_GROUP_ROWS",
@@ -34,6 +34,7 @@ __all__ = [
     "dataset_key",
     "find_time_column",
     "is_dataset_name",
+    "read_batches",
     "read_row_groups",
     "row_group_rows",
     "row_group_stats",

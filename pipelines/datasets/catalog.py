@@ -1,33 +1,35 @@
 """Catalog: which datasets there are, what a version holds, what it looks like.
 
-Reads the Delta log, never the data (but for a preview). Every version stays readable: nothing is vacuumed.
+Reads the Delta log, never the data (but for a preview). Which versions are kept is `vacuum`'s business.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from pipelines.datasets.commit import Mode, columns_of, open_table, time_column_of
-from pipelines.datasets.layout import ROW_GROUP_ROWS
+from pipelines.datasets.commit import Mode, columns_of, entry_version, open_table, time_column_of
+from pipelines.datasets.listing import actions, fragments_of
 from pipelines.datasets.model import Dataset, Fragment, dataset_key, is_dataset_name
-from pipelines.datasets.reader import read_row_groups, row_group_rows
+from pipelines.datasets.reader import read_row_groups
+from pipelines.datasets.vacuum import oldest_kept
 from pipelines.errors import UnknownDataset, nearest
-from pipelines.store import Store
+from pipelines.store import Store, open_store
 
-# what imports write: <job>-<part>-<piece>-<epoch>.parquet; its row groups follow from its rows
-_OURS = re.compile(r"[0-9a-z]+-\d+-\d+(-\d+)?\.parquet")
+_ENTRY = re.compile(r"\d{20}\.json")  # of a Delta log
 
 
 class Catalog:
-    """The datasets of a store. Cheap to make; keeps nothing between calls."""
+    """The datasets of a store. Cheap to make; versions never change, so the process remembers some."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -39,45 +41,43 @@ class Catalog:
 
     def get(self, name: str, version: int | None = None) -> Dataset:
         """A version of a dataset (the newest for None); UnknownDataset names the nearest."""
-        table = self._table(name, version)
-        rows, size = 0, 0
-        for action in _actions(table):
-            rows += action["num_records"]
-            size += action["size_bytes"]
-        return Dataset(
-            name,
-            table.version(),
-            columns_of(table),
-            rows,
-            size,
-            time_column_of(table),
-            str(table.metadata().id),
-        )
+        return self._known(name, version)[0]
 
     def fragments(self, name: str, version: int) -> tuple[Fragment, ...]:
         """The files of a version, in the order they were read from their source."""
-        table = self._table(name, version)
-        columns = [field.name for field in table.schema().fields]
-        found = [self._fragment(name, columns, action) for action in _actions(table)]
-        return tuple(sorted(found, key=lambda fragment: _natural(fragment.path)))
+        return self._known(name, version)[1]
+
+    def _known(self, name: str, version: int | None) -> _Version:
+        mark = _mark(self.store, name, version)
+        return _look(self.store, name, version) if mark is None else _remembered(self.store.url, name, mark)
 
     def versions(self, name: str) -> list[dict[str, Any]]:
-        """Every version, oldest first: {"version", "rows", "created" (aware UTC), "mode", "job"}."""
+        """Every version that is kept, oldest first.
+
+        {"version", "rows", "created" (aware UTC), "mode", "job", "source", "sha256", "options", "receipt"};
+        what a commit of another tool does not say is None.
+        """
         rows, result = 0, []
         for entry in reversed(self._table(name, None).history()):
+            if entry.get("operation") == "ADD FEATURE":  # a step of a commit, no version of the data
+                continue
             added = int(entry.get("rowsAdded", 0))
             rows = rows + added if entry.get("mode") == Mode.APPEND else added
             created = datetime.fromtimestamp(entry["timestamp"] / 1000, UTC)
-            result.append(
-                {
-                    "version": entry["version"],
-                    "rows": rows,
-                    "created": created,
-                    "mode": entry.get("mode"),
-                    "job": entry.get("job"),
-                }
-            )
-        return result
+            version = entry_version(entry)
+            told = {name: entry.get(name) for name in ("mode", "job", "source", "sha256")}
+            lineage = {name: _json(entry.get(name)) for name in ("options", "receipt")}
+            result.append({"version": version, "rows": rows, "created": created, **told, **lineage})
+        oldest = oldest_kept(self.store, name)
+        return [each for each in result if each["version"] >= oldest]
+
+    def version(self, name: str, version: int) -> dict[str, Any]:
+        """One of `versions`; UnknownDataset when there is none of that number."""
+        for each in self.versions(name):
+            if each["version"] == version:
+                return each
+        self._table(name, version)
+        raise UnknownDataset(f"Version {version} of dataset {name!r} only prepared the one after it.")
 
     def preview(self, name: str, limit: int) -> pa.Table:
         """The first rows of the newest version."""
@@ -104,6 +104,11 @@ class Catalog:
     def _table(self, name: str, version: int | None) -> DeltaTable:
         if not is_dataset_name(name):
             raise UnknownDataset(f"There is no dataset {name!r}{nearest(name, self.names())}")
+        oldest = oldest_kept(self.store, name)
+        if version is not None and 0 <= version < oldest:
+            raise UnknownDataset(
+                f"Version {version} of dataset {name!r} is not kept any more; the oldest is {oldest}."
+            )
         try:
             table = open_table(self.store, name, version)
         except (DeltaError, OverflowError) as error:
@@ -115,34 +120,44 @@ class Catalog:
             raise UnknownDataset(f"There is no dataset {name!r}{nearest(name, self.names())}")
         return table
 
-    def _fragment(self, name: str, columns: list[str], action: dict[str, Any]) -> Fragment:
-        path = f"{dataset_key(name)}/{action['path']}"
-        rows = action["num_records"]
-        if _OURS.fullmatch(action["path"]):
-            row_groups = -(-rows // ROW_GROUP_ROWS)
-        else:  # a file another tool added: only its footer knows
-            row_groups = len(row_group_rows(self.store, path))
-        bounds = {
-            column: (action.get(f"min.{column}"), action.get(f"max.{column}"))
-            for column in columns
-            if action.get(f"min.{column}") is not None and action.get(f"max.{column}") is not None
-        }
-        return Fragment(
-            path,
-            rows,
-            action["size_bytes"],
-            row_groups,
-            {column: low for column, (low, _) in bounds.items()},
-            {column: high for column, (_, high) in bounds.items()},
-            {c: action[f"null_count.{c}"] for c in columns if action.get(f"null_count.{c}") is not None},
-        )
+
+_Version = tuple[Dataset, tuple[Fragment, ...]]
 
 
-def _actions(table: DeltaTable) -> Iterator[dict[str, Any]]:
-    yield from pa.table(table.get_add_actions(flatten=True)).to_pylist()
+def _mark(store: Store, name: str, version: int | None) -> tuple[int, int, int] | None:
+    """What tells a version (the newest for None) from every other that was ever there: its number, and the
+    inode and time of the log entry that made it. None where only the library can tell, or none is kept."""
+    log = store.local_path(f"{dataset_key(name)}/_delta_log") if is_dataset_name(name) else None
+    if log is None:
+        return None
+    try:
+        if version is None:
+            version = max(int(each[:20]) for each in os.listdir(log) if _ENTRY.fullmatch(each))
+        found = os.stat(log / f"{version:020}.json")
+    except (OSError, ValueError):
+        return None
+    return None if version < oldest_kept(store, name) else (version, found.st_ino, found.st_mtime_ns)
 
 
-def _natural(path: str) -> list[tuple[int, str]]:
-    """Sort key that puts part 10 after part 9; job ids sort by time, so appends follow in order."""
-    pieces = path.removesuffix(".parquet").split("-")
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
+@lru_cache(maxsize=64)
+def _remembered(store_url: str, name: str, mark: tuple[int, int, int]) -> _Version:
+    return _look(open_store(store_url), name, mark[0])
+
+
+def _look(store: Store, name: str, version: int | None) -> _Version:
+    table = Catalog(store)._table(name, version)
+    added = list(actions(table))
+    dataset = Dataset(
+        name,
+        table.version(),
+        columns_of(table),
+        sum(action["num_records"] for action in added),
+        sum(action["size_bytes"] for action in added),
+        time_column_of(table),
+        str(table.metadata().id),
+    )
+    return dataset, fragments_of(store, name, table)
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

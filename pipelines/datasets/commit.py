@@ -11,22 +11,32 @@ import os
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    Schema,
+    TableFeatures,
+    Transaction,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, create_table_with_add_actions
 
+from pipelines.datasets.append import Append, Made, fitted, types_of
+from pipelines.datasets.listing import fragments_of
 from pipelines.datasets.model import Column, Fragment, column_type, dataset_key
 from pipelines.errors import BadInput
 from pipelines.store import Store
 
 TIME_KEY = "haulier.time"  # metadata of the field a dataset is clustered by
+_VERSION_KEY = "datasetVersion"
 _PATIENCE = 60.0  # seconds to keep trying against other writers
 _NO_CLEANUP = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 
@@ -41,7 +51,10 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A version to be: which dataset, how, what columns, by which job and from what source (its lineage)."""
+    """A version to be: which dataset, how, what columns, by which job and from what source (its lineage).
+
+    `copies` are fragments of the dataset that were made over into `columns` beforehand, by path.
+    """
 
     dataset: str
     mode: Mode
@@ -50,6 +63,7 @@ class Commit:
     job_id: str
     epoch: int
     lineage: Mapping[str, str]
+    copies: Mapping[str, Fragment] = field(default_factory=dict)
 
 
 def location(store: Store, name: str) -> str:
@@ -82,12 +96,13 @@ def commit_fragments(store: Store, commit: Commit, fragments: Sequence[Fragment]
     """
     _check_files(store, fragments)
     deadline = time.monotonic() + _PATIENCE
+    made: Made = {}
     while True:
         table = open_table(store, commit.dataset)
         if table is not None and table.transaction_version(commit.job_id) is not None:
             return version_of(table, commit.job_id)
         try:
-            version = _attempt(store, table, commit, fragments)
+            version = _attempt(store, table, commit, fragments, made)
             _sync(store, commit.dataset, version)
             return version
         except DeltaError as error:
@@ -104,8 +119,16 @@ def version_of(table: DeltaTable, job_id: str) -> int:
     """The version a job made."""
     for entry in table.history():
         if entry.get("job") == job_id:
-            return int(entry["version"])
+            return entry_version(entry)
     raise LookupError(f"job {job_id} is not in the history")
+
+
+def entry_version(entry: Mapping[str, Any]) -> int:
+    """The version of an entry of the history, as its commit says itself.
+
+    The library counts back from the version the table was opened at, and is off by those committed since.
+    """
+    return int(entry.get(_VERSION_KEY, entry["version"]))
 
 
 def _check_files(store: Store, fragments: Sequence[Fragment]) -> None:
@@ -132,18 +155,18 @@ def _sync(store: Store, name: str, version: int) -> None:
             os.close(handle)
 
 
-def _attempt(store: Store, table: DeltaTable | None, commit: Commit, fragments: Sequence[Fragment]) -> int:
-    actions = [_add_action(fragment) for fragment in fragments]
-    properties = _properties(commit, fragments)
+def _attempt(
+    store: Store, table: DeltaTable | None, commit: Commit, fragments: Sequence[Fragment], made: Made
+) -> int:
     if table is None:
         if commit.mode is Mode.APPEND:
             raise BadInput(f"There is no dataset {commit.dataset!r} to append to; use mode 'create'.")
         create_table_with_add_actions(
             location(store, commit.dataset),
-            _delta_schema(commit),
-            actions,
+            _delta_schema(commit, commit.columns),
+            [_add_action(fragment) for fragment in fragments],
             "error",
-            commit_properties=properties,
+            commit_properties=_properties(commit, fragments, 0),
             post_commithook_properties=_NO_CLEANUP,
         )
         return 0
@@ -151,26 +174,55 @@ def _attempt(store: Store, table: DeltaTable | None, commit: Commit, fragments: 
         raise BadInput(
             f"Dataset {commit.dataset!r} already exists; use mode 'append' or 'replace', or another name."
         )
-    if commit.mode is Mode.APPEND:
-        check_columns(commit.dataset, columns_of(table), commit.columns)
+    columns, added = commit.columns, fragments
+    if commit.mode is Mode.APPEND and types_of(columns) != types_of(columns_of(table)):
+        columns, fragments = _fitted(store, table, commit, fragments, made)
+    anew = commit.mode is Mode.REPLACE or types_of(columns) != types_of(columns_of(table))
+    schema = _delta_schema(commit, columns) if anew else table.schema()
+    _enable(table, columns)
     version = table.version() + 1
     table.create_write_transaction(
-        list[AddAction | RemoveAction](actions),
-        "overwrite" if commit.mode is Mode.REPLACE else "append",
-        _delta_schema(commit) if commit.mode is Mode.REPLACE else table.schema(),
+        [_add_action(fragment) for fragment in fragments],
+        "overwrite" if anew else "append",
+        schema,
         partition_by=[],
-        commit_properties=properties,
+        commit_properties=_properties(commit, added, version),
         post_commithook_properties=_NO_CLEANUP,
     )
     return version
 
 
-def _properties(commit: Commit, fragments: Sequence[Fragment]) -> CommitProperties:
-    """The lineage, and the job as an application transaction: what makes publishing repeatable."""
+def _enable(table: DeltaTable, columns: Sequence[Column]) -> None:
+    """A table made without times does not know them: that is a commit of its own, which changes no data."""
+    features = table.protocol().writer_features or []
+    if any(column.type == "timestamp" for column in columns) and "timestampNtz" not in features:
+        table.alter.add_feature(
+            TableFeatures.TimestampWithoutTimezone,
+            allow_protocol_versions_increase=True,
+            commit_properties=CommitProperties(max_commit_retries=0),
+            post_commithook_properties=_NO_CLEANUP,
+        )
+
+
+def _fitted(
+    store: Store, table: DeltaTable, commit: Commit, fragments: Sequence[Fragment], made: Made
+) -> tuple[tuple[Column, ...], list[Fragment]]:
+    old = fragments_of(store, commit.dataset, table)
+    stem = f"{dataset_key(commit.dataset)}/{commit.job_id}"
+    append = Append(commit.dataset, commit.columns, commit.time_column, stem, commit.epoch, commit.copies)
+    return fitted(store, columns_of(table), old, append, fragments, made)
+
+
+def _properties(commit: Commit, fragments: Sequence[Fragment], version: int) -> CommitProperties:
+    """The lineage, and the job as an application transaction: what makes publishing repeatable.
+
+    With no retries inside the library the commit is that version or none.
+    """
     lineage = {
         **commit.lineage,
         "job": commit.job_id,
         "mode": commit.mode.value,
+        _VERSION_KEY: str(version),
         "rowsAdded": str(sum(fragment.rows for fragment in fragments)),
     }
     done = Transaction(commit.job_id, commit.epoch)
@@ -191,9 +243,9 @@ def columns_of(table: DeltaTable) -> tuple[Column, ...]:
 
 def time_column_of(table: DeltaTable) -> str | None:
     """The column a dataset is clustered by, as recorded with its schema."""
-    for field in table.schema().fields:
-        if TIME_KEY in field.metadata:
-            return str(field.name)
+    for each in table.schema().fields:
+        if TIME_KEY in each.metadata:
+            return str(each.name)
     return None
 
 
@@ -208,36 +260,14 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def check_columns(name: str, there: Sequence[Column], given: Sequence[Column]) -> None:
-    """BadInput unless an append brings exactly the columns the dataset has, in any order."""
-    types = {column.name: column.type for column in there}
-    for column in given:
-        if column.name not in types:
-            raise BadInput(
-                f"Dataset {name!r} has no column {column.name!r} to append to; "
-                "leave it out or use mode 'replace'."
-            )
-        if types[column.name] != column.type:
-            raise BadInput(
-                f"Column {column.name!r} is {types[column.name]} in dataset {name!r} but {column.type} here; "
-                f"give it type {types[column.name]!r} in options.columns or use mode 'replace'."
-            )
-    missing = [column for column in types if column not in {each.name for each in given}]
-    if missing:
-        raise BadInput(
-            f"Column {missing[0]!r} of dataset {name!r} is missing from what is appended; "
-            "name its source in options.columns or use mode 'replace'."
-        )
-
-
-def _delta_schema(commit: Commit) -> Schema:
+def _delta_schema(commit: Commit, columns: Sequence[Column]) -> Schema:
     fields = [
         pa.field(
             column.name,
             column.arrow,
             metadata={TIME_KEY: "true"} if column.name == commit.time_column else None,
         )
-        for column in commit.columns
+        for column in columns
     ]
     return Schema.from_arrow(pa.schema(fields))
 

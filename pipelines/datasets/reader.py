@@ -29,10 +29,24 @@ def read_row_groups(
 
     With no columns the tables still tell their number of rows.
     """
+    if row_groups is None:
+        row_groups = range(_footer(store.url, path).num_row_groups)
+    return read_batches(store, path, [(index,) for index in row_groups], columns, dictionary=dictionary)
+
+
+def read_batches(
+    store: Store,
+    path: str,
+    batches: Sequence[Sequence[int]],
+    columns: Sequence[str],
+    *,
+    dictionary: Sequence[str] = (),
+) -> Iterator[pa.Table]:
+    """Like `read_row_groups`, one table for each batch of row groups."""
     wanted = list(columns)
     with _open(store, path, dictionary) as file:
-        for index in range(file.num_row_groups) if row_groups is None else row_groups:
-            table = file.read_row_group(index, columns=wanted, use_threads=False)
+        for indexes in batches:
+            table = file.read_row_groups(list(indexes), columns=wanted, use_threads=False)
             yield _logical(table, wanted) if wanted else table
 
 

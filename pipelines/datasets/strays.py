@@ -11,8 +11,9 @@ from pipelines.datasets.commit import committed_version
 from pipelines.datasets.model import dataset_key
 from pipelines.store import Stat, Store
 
-# <job>-<part>-<piece>-<run epoch>; also what a killed worker had not finished writing
-_WRITTEN = re.compile(r"datasets/([^/]+)/([0-9a-z]{26})-\d+-[^/]*")
+# <job>-<part>-<piece>-<run epoch>, or <job>-w-... what an append made over; also what a killed worker had not
+# finished writing
+_WRITTEN = re.compile(r"datasets/([^/]+)/([0-9a-z]{26})-(?:\d+|w)-[^/]*")
 _ENTRY = re.compile(r"\d{20}\.json")
 
 

@@ -59,7 +59,10 @@ _TRUTHS = pa.array(["true", "false"])
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a column becomes and how its cells are written. `doubt` is a sentence for the receipt."""
+    """What a column becomes and how its cells are written. `doubt` is a sentence for the receipt.
+
+    `digits` are those before the point that its numbers have at most; `seen` says that there was any value.
+    """
 
     type: str
     format: str | None = None
@@ -67,6 +70,8 @@ class Reading:
     thousands: str | None = None
     nulls: tuple[str, ...] = ()
     doubt: str | None = None
+    digits: int = 0
+    seen: bool = True
 
 
 class Guess:
@@ -184,8 +189,8 @@ class Guess:
             kind = self._styles["plain"].decimal()
             return None if kind is None else self._as_number(kind, "plain")
         if not self._seen:
-            return Reading("text")
-        words = tuple(sorted(self._words))
+            return Reading("text", seen=False)
+        words = self.words
         if self._boolean:
             return Reading("boolean", nulls=words)
         number = self._number(delimiter)
@@ -204,6 +209,11 @@ class Guess:
                 if each in self._times and moments.day_first(each) is day_first
             )
         return Reading(kind, form, nulls=words) if kind else Reading("text")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words for missing that were seen."""
+        return tuple(sorted(self._words))
 
     def day_first(self) -> bool | None:
         """Does this column alone prove that days come before months?"""
@@ -229,7 +239,8 @@ class Guess:
         decimal, thousands = STYLES[style]
         if self._decimal_only or self._fixed:
             decimal, thousands = self._numbers.decimal, self._numbers.thousands
-        return Reading(kind, None, decimal, thousands, tuple(sorted(self._words)), doubt)
+        digits = max(self._styles[style].whole, self._styles[style].longest)
+        return Reading(kind, None, decimal, thousands, self.words, doubt, digits)
 
     def _present(self, text: pa.Array) -> pa.Array:
         values = text.unique().drop_null()

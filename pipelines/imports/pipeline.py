@@ -26,16 +26,17 @@ from pipelines.datasets import (
     find_time_column,
     write_fragment,
 )
-from pipelines.datasets.commit import check_columns
+from pipelines.datasets.vacuum import oldest_kept
+from pipelines.datasets.widening import check_names, held, rewritten
 from pipelines.imports import rejects
 from pipelines.imports.formats import FORMATS
 from pipelines.imports.options import MAX_BAD_SHARE
 from pipelines.imports.prepare import prepare
-from pipelines.imports.receipt import receipt
-from pipelines.imports.request import parse
+from pipelines.imports.receipt import doubts, lineage, receipt, widenings
+from pipelines.imports.request import parse, target_of
 from pipelines.imports.source import Source
 from pipelines.imports.survey import SourceColumn, as_dataset_columns, columns_of, no_rows
-from pipelines.imports.typed import decided, is_open
+from pipelines.imports.typed import decided
 from pipelines.plan import Artifact, Json, Plan
 from pipelines.run import Context
 from pipelines.store import Store
@@ -45,10 +46,12 @@ __all__ = ["discard", "finish", "make_plan", "parse", "publish", "read_part"]
 
 def make_plan(context: Context, spec: Json, _: None) -> Json:
     """Look the files over once and cut them into parts."""
+    spec = {**spec, "target": _target(context.store, spec)}
     prepared = prepare(context, spec)
     planned = {**prepared.spec, "columns": [column.to_json() for column in prepared.columns]}
     if spec["target"]:
-        _check_target(spec, [column for column in prepared.columns if not is_open(column)], prepared.columns)
+        there = [Column(*each) for each in spec["target"]["columns"]]
+        check_names(spec["dataset"], there, as_dataset_columns(prepared.columns))
     module = "pipelines.imports.pipeline"
     interchangeable = json.dumps([planned, [part.payload for part in prepared.parts]], sort_keys=True)
     keep = f"{context.job_id}/{_digest(interchangeable.replace(context.scratch, 'scratch'))}"
@@ -71,31 +74,32 @@ def finish(context: Context, spec: Json, partials: list[Json]) -> Json:
 
     A part that was read as something else than all parts together allow is read again.
     """
-    read = sum(partial["read"] for partial in partials)
-    rejected = sum(partial["rejected"] for partial in partials)
-    reasons = [reason for partial in partials for reason in partial["reasons"]][: rejects.SHOWN]
-    rejects.check_share(rejected, read, spec["options"].get("maxBadShare", MAX_BAD_SHARE), reasons)
-    if read == rejected:
-        raise no_rows(spec["name"])
     columns = decided(columns_of(spec), [partial["evidence"] for partial in partials], spec)
-    if spec["target"]:
-        _check_target(spec, columns, columns)
     final = {**spec, "columns": [column.to_json() for column in columns], "evidence": {}}
     final["time"] = _time_column(final, columns)
     partials = [_settled(context, final, partial) for partial in partials]
+    read = sum(partial["read"] for partial in partials)
+    rejected = sum(partial["rejected"] for partial in partials)
+    reasons = [reason for partial in partials for reason in partial["reasons"]][: rejects.SHOWN]
     if rejected:
         rejects.collect(
             context,
             [each["rejects"] for each in partials if each["rejects"]],
-            f"{context.results}/rejects.csv",
+            f"{context.results}/{rejects.FILE}",
         )
+    allowed = spec["options"].get("maxBadShare", MAX_BAD_SHARE)
+    rejects.check_share(rejected, read, allowed, [*doubts(columns), *reasons])
+    if read == rejected:
+        raise no_rows(spec["name"])
+    dry = spec["options"].get("dryRun", False)
     manifest = {
         "dataset": spec["dataset"],
         "mode": spec["mode"],
-        "dryRun": spec["options"].get("dryRun", False),
+        "dryRun": dry,
         "columns": [[column.name, column.type] for column in columns],
         "time": final["time"],
         "fragments": [fragment for partial in partials for fragment in partial["fragments"]],
+        "copies": {} if dry else _copies(context, final, columns),
         "receipt": receipt(final, columns, partials, reasons),
     }
     key = f"{context.scratch}/import.json"
@@ -158,15 +162,27 @@ def _time_column(spec: Json, columns: Sequence[SourceColumn]) -> str | None:
     return target["time"] if target else find_time_column(as_dataset_columns(columns))
 
 
-def _check_target(spec: Json, typed: Sequence[SourceColumn], columns: Sequence[SourceColumn]) -> None:
-    there = [Column(*each) for each in spec["target"]["columns"]]
-    types = {column.name: column.type for column in there}
-    known = {column.name for column in typed}
-    given = [
-        Column(column.name, column.type if column.name in known else types.get(column.name, "text"))
-        for column in columns
-    ]
-    check_columns(spec["dataset"], there, given)
+def _target(store: Store, spec: Json) -> Json | None:
+    """What an append must fit to, as it is now."""
+    if not spec["target"]:
+        return None
+    catalog = Catalog(store)
+    there = catalog.get(spec["dataset"])
+    return {**target_of(there), "held": held(there.columns, catalog.fragments(there.name, there.version))}
+
+
+def _copies(context: Context, final: Json, columns: Sequence[SourceColumn]) -> Json:
+    """The fragments of the dataset made over into wider types, by path, where an append asks for that."""
+    if not widenings(final, columns):
+        return {}
+    catalog, dataset = Catalog(context.store), final["dataset"]
+    prefix, copies = f"{dataset_key(dataset)}/{context.job_id}-w", Json()
+    for number, fragment in enumerate(catalog.fragments(dataset, catalog.get(dataset).version)):
+        context.check()
+        key = f"{prefix}-{number}-{context.epoch}.parquet"
+        copy = rewritten(context.store, fragment, as_dataset_columns(columns), final["time"], key)
+        copies[fragment.path] = copy.to_json()
+    return copies
 
 
 def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) -> Artifact:
@@ -187,10 +203,14 @@ def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) ->
         time_column=manifest["time"],
         job_id=job_id,
         epoch=epoch,
-        lineage={"source": written["source"]["name"], "sha256": written["source"]["sha256"]},
+        lineage=lineage(spec["options"], written),
+        copies={path: Fragment.from_json(each) for path, each in manifest["copies"].items()},
     )
     version = commit_fragments(store, commit, [Fragment.from_json(each) for each in manifest["fragments"]])
-    return _written(store, key, {**written, "version": version}, spec, job_id)
+    # another append may have widened a column meanwhile
+    types = {column.name: column.type for column in Catalog(store).get(commit.dataset, version).columns}
+    schema = [{**column, "type": types[column["name"]]} for column in written["schema"]]
+    return _written(store, key, {**written, "version": version, "schema": schema}, spec, job_id)
 
 
 def _written(store: Store, key: str, written: Json, spec: Json, job_id: str) -> Artifact:
@@ -201,21 +221,27 @@ def _written(store: Store, key: str, written: Json, spec: Json, job_id: str) -> 
 
 
 def discard(store: Store, job_id: str, spec: Json) -> None:
-    """Remove what any run left: scratch, kept partials, and fragments that no version is made of."""
+    """Remove what any run left: scratch, kept partials, and fragments that no version is made of.
+
+    The rejected rows stay for whoever wants to see all of them; retention knows when they go.
+    """
     _tidy(store, spec["dataset"], job_id)
     if committed_version(store, spec["dataset"], job_id) is None:
-        store.delete(f"results/{job_id}")
+        for stat in list(store.list(f"results/{job_id}")):
+            if not stat.key.endswith(f"/{rejects.FILE}"):
+                store.delete(stat.key)
 
 
 def _tidy(store: Store, dataset: str, job_id: str) -> None:
     """Delete all that a job wrote (half-written files too) but for what its version is made of."""
     version = committed_version(store, dataset, job_id)
-    committed = Catalog(store).fragments(dataset, version) if version is not None else ()
-    keep = {fragment.path for fragment in committed}
-    prefix = f"{dataset_key(dataset)}/{job_id}-"
-    for stat in list(store.list(dataset_key(dataset))):
-        if stat.key.startswith(prefix) and stat.key not in keep:
-            store.delete(stat.key)
+    if version is None or version >= oldest_kept(store, dataset):  # else what is left is not ours to judge
+        committed = Catalog(store).fragments(dataset, version) if version is not None else ()
+        keep = {fragment.path for fragment in committed}
+        prefix = f"{dataset_key(dataset)}/{job_id}-"
+        for stat in list(store.list(dataset_key(dataset))):
+            if stat.key.startswith(prefix) and stat.key not in keep:
+                store.delete(stat.key)
     store.delete(f"scratch/{job_id}")
     kept.discard(store, job_id)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from pipelines.datasets.widening import room
 from pipelines.errors import BadInput
 from pipelines.imports.formats import FORMATS
 from pipelines.imports.source import Source
@@ -197,8 +198,13 @@ def _declared(columns: Sequence[SourceColumn], surveys: Sequence[Survey]) -> tup
                 f"Column {column.source!r} is {' and '.join(sorted(types))} in different files; "
                 "give it a type in options.columns."
             )
-        result.append(column.typed(types.pop()) if types and is_open(column) else column)
+        result.append(_read_as(column, types.pop()) if types and is_open(column) else column)
     return tuple(result)
+
+
+def _read_as(column: SourceColumn, natural: str) -> SourceColumn:
+    """A column the file declares; where the dataset cannot be widened to that, each value must fit it."""
+    return column.typed(column.beside(natural, room(natural)) or column.floor or natural)
 
 
 def _check_asked(column: SourceColumn, natural: str) -> None:

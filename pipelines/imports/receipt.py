@@ -7,12 +7,14 @@ and a sentence for everything a user may want to object to.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 
 from pipelines.imports.survey import SourceColumn
 from pipelines.plan import Json
 
+_LONGEST = 1 << 16  # characters of a receipt in a log that every reader of the dataset reads
 _HIDDEN = ("width", "standin", "decoded")  # of a dialect: what only the readers need
 
 
@@ -46,7 +48,13 @@ def receipt(
             for column in columns
         ],
         "source": _source(spec, partials),
-        "warnings": [*spec["warnings"], *_doubts(columns), *_rejected(rejected)],
+        "warnings": [
+            *spec["warnings"],
+            *widenings(spec, columns),
+            *doubts(columns),
+            *_missing(columns),
+            *_rejected(rejected),
+        ],
     }
     return {**told, "dryRun": True, "rejects": list(reasons)} if spec["options"].get("dryRun") else told
 
@@ -108,13 +116,44 @@ def _counts(partials: Sequence[Json], *pieces: int) -> Json:
     return {"rowsRead": read, "rowsLoaded": read - rejected, "rowsRejected": rejected}
 
 
-def _doubts(columns: Sequence[SourceColumn]) -> list[str]:
-    said = [f"Column {column.source!r} {column.doubt}." for column in columns if column.doubt]
-    for column in columns:
-        if column.nulls:
-            words = ", ".join(repr(word) for word in column.nulls)
-            said.append(f"Column {column.source!r} is {column.type}; taken for missing in it: {words}.")
-    return said
+def lineage(options: Json, told: Json) -> dict[str, str]:
+    """What a version says of where it came from; a receipt too long for a log goes without its long lists."""
+    short = json.dumps(told, ensure_ascii=False)
+    if len(short) > _LONGEST:
+        cut = {**told, "schema": None, "dialect": None, "warnings": told["warnings"][:20]}
+        cut["source"] = {name: told["source"][name] for name in ("name", "bytes", "sha256")}
+        short = json.dumps(cut, ensure_ascii=False)
+    source = told["source"]
+    return {
+        "source": source["name"],
+        "sha256": source["sha256"],
+        "options": json.dumps(options, ensure_ascii=False),
+        "receipt": short,
+    }
+
+
+def widenings(spec: Json, columns: Sequence[SourceColumn]) -> list[str]:
+    """What an append changes of the dataset's types."""
+    return [
+        f"Column {column.name!r} of dataset {spec['dataset']!r} was {column.floor} and becomes "
+        f"{column.type}, also in the rows that are there; no value changes."
+        for column in columns
+        if column.floor is not None and column.floor != column.type
+    ]
+
+
+def doubts(columns: Sequence[SourceColumn]) -> list[str]:
+    """What a user may see otherwise."""
+    return [f"Column {column.source!r} {column.doubt}." for column in columns if column.doubt]
+
+
+def _missing(columns: Sequence[SourceColumn]) -> list[str]:
+    return [
+        f"Column {column.source!r} is {column.type}; taken for missing in it: "
+        f"{', '.join(repr(word) for word in column.nulls)}."
+        for column in columns
+        if column.nulls
+    ]
 
 
 def _rejected(count: int) -> list[str]:

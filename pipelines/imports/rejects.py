@@ -14,6 +14,7 @@ from pipelines.store import Store
 
 SHOWN = 20  # reasons that a failure tells
 _RAW = 10_000  # characters of a raw record that are kept
+FILE = "rejects.csv"
 HEADER = "line,reason,text\r\n"
 
 
@@ -73,14 +74,20 @@ def check_share(rejected: int, read: int, allowed: float, reasons: Sequence[str]
     said = " | ".join(reasons[:SHOWN])
     raise BadInput(
         f"{rejected:,} of {read:,} rows are bad ({rejected / read:.1%}), more than the {allowed:.0%} that "
-        f"options.maxBadShare allows. {said}"
+        f"options.maxBadShare allows; GET /api/imports/{{id}}/rejects lists them all. {said}"
     )
 
 
 def read_rejects(store: Store, artifact_path: str) -> str | None:
     """The key of the rejects beside a receipt, None when no row was rejected."""
-    key = f"{artifact_path.rsplit('/', 1)[0]}/rejects.csv"
+    key = f"{artifact_path.rsplit('/', 1)[0]}/{FILE}"
     return key if store.exists(key) else None
+
+
+def rejects_of_failed(store: Store, job_id: str) -> str | None:
+    """The key of what the last run of a failed import rejected, None when it did not come to that."""
+    found = [stat.key for stat in store.list(f"results/{job_id}") if stat.key.endswith(f"/{FILE}")]
+    return max(found, key=lambda key: int(key.split("/")[2]), default=None)
 
 
 def _chunks(rejects: Sequence[Reject], file: str | None) -> Iterable[str]:

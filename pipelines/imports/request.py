@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.datasets import Catalog, Dataset, is_dataset_name
+from pipelines.datasets.widening import held, narrows, room, wider
 from pipelines.errors import BadInput, Fault, InvalidRequest, UnknownDataset, nearest
 from pipelines.imports.formats import FORMATS
 from pipelines.imports.options import ImportOptions, check_format_options, check_options, pointer
@@ -57,11 +58,16 @@ def parse(payload: Json, catalog: Catalog) -> Request:
         "name": shown,
         "bytes": size,
         "options": options.model_dump(exclude_unset=True),
-        "target": target
-        and {"columns": [[c.name, c.type] for c in target.columns], "time": target.time_column},
+        "target": target and target_of(target),
     }
     parameters = {"dataset": name, "source": shown, "options": payload.get("options") or {}}
     return Request(str(formats[0]), parameters, spec, size, "bytes")
+
+
+def target_of(dataset: Dataset) -> Json:
+    """What the parts of an append must know of the dataset."""
+    columns = [[column.name, column.type] for column in dataset.columns]
+    return {"columns": columns, "time": dataset.time_column}
 
 
 def _files(payload: Json) -> list[Json]:
@@ -127,11 +133,20 @@ def _target(name: str, options: ImportOptions, catalog: Catalog) -> tuple[Datase
         ]
     if options.mode == "replace":
         return None, []
-    return there, list(_misfits(there, options))
+    return there, list(_misfits(there, options, catalog))
 
 
-def _misfits(there: Dataset, options: ImportOptions) -> Iterator[Fault]:
+def _misfits(there: Dataset, options: ImportOptions, catalog: Catalog) -> Iterator[Fault]:
     types = {column.name: column.type for column in there.columns}
+
+    def goes(name: str, kind: str) -> bool:
+        holds = held(there.columns, catalog.fragments(there.name, there.version))[name]
+        if kind == "decimal":
+            return holds is None or types[name].startswith(("integer", "decimal"))
+        if holds is None or kind == types[name]:
+            return True
+        return not narrows(types[name], kind) and wider(types[name], kind, holds, room(kind)) is not None
+
     for source, column in options.columns.items():
         name = column.name or source
         if name not in types:
@@ -139,11 +154,10 @@ def _misfits(there: Dataset, options: ImportOptions) -> Iterator[Fault]:
                 pointer("options", "columns", source, *(["name"] if column.name else [])),
                 f"Dataset {there.name!r} has no column {name!r} to append to{nearest(name, types)}",
             )
-        elif column.type not in (None, types[name]) and not (
-            column.type == "decimal" and types[name].startswith("decimal")
-        ):
+        elif column.type not in (None, types[name]) and not goes(name, str(column.type)):
             yield Fault(
                 pointer("options", "columns", source, "type"),
-                f"Column {name!r} of dataset {there.name!r} is {types[name]}, not {column.type}; "
-                "give it that type.",
+                f"Column {name!r} of dataset {there.name!r} is {types[name]}, and an append can only widen "
+                f"it, not make it {column.type}; give it that type, use mode 'replace', or import into "
+                "another dataset.",
             )

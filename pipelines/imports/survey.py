@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipelines.datasets import Column
+from pipelines.datasets.widening import narrowing, room, wider
 from pipelines.errors import BadInput, nearest
 from pipelines.imports.convert import Target
 from pipelines.plan import Json, Part
@@ -23,7 +24,9 @@ SOME_DECIMAL = "decimal"  # decimal asked for, precision and scale left to the v
 class SourceColumn:
     """One column of the file: its name there, its name and type in the dataset, how its cells are written.
 
-    `decimal` is None where the file's numbers are written as the options say.
+    `decimal` is None where the file's numbers are written as the options say. `floor` is the type that the
+    dataset appended to has, and what is read must keep to it or widen it; `holds` are the digits before the
+    point of what is there, None when there is no value yet.
     """
 
     source: str
@@ -34,6 +37,8 @@ class SourceColumn:
     thousands: str | None = None
     nulls: tuple[str, ...] = ()
     doubt: str | None = None
+    floor: str | None = None
+    holds: int | None = None
 
     @property
     def target(self) -> Target:
@@ -41,6 +46,13 @@ class SourceColumn:
 
     def typed(self, name: str) -> SourceColumn:
         return replace(self, type=name)
+
+    def beside(self, given: str, brings: int) -> str | None:
+        """The type for values of a type beside what the dataset has; None when they do not go together."""
+        if self.floor is None or self.holds is None:
+            return given
+        exact = given == "integer" or given.startswith("decimal")
+        return self.floor if self.floor == "float" and exact else wider(self.floor, given, self.holds, brings)
 
     def to_json(self) -> Json:
         return {**asdict(self), "nulls": list(self.nulls)}
@@ -89,17 +101,30 @@ def settle(names: Sequence[str], spec: Json) -> list[SourceColumn]:
                 f"The file has no column {source!r}, which options.columns names{nearest(source, names)}"
             )
         chosen[known] = option
-    there = dict(spec["target"]["columns"]) if spec["target"] else None
     columns = []
     for source in names:
         option = chosen.get(source) or {}
         name = option.get("name") or source
-        kind = option.get("type") or UNDECIDED
-        if there is not None and kind in (UNDECIDED, SOME_DECIMAL):
-            kind = there.get(name, kind)
-        columns.append(SourceColumn(source, name, kind, option.get("format")))
+        column = SourceColumn(source, name, option.get("type") or UNDECIDED, option.get("format"))
+        columns.append(_on_its_floor(column, spec))
     _check_targets(columns)
     return columns
+
+
+def _on_its_floor(column: SourceColumn, spec: Json) -> SourceColumn:
+    """A column of an append, bound by what the dataset has. BadInput when asked to be something else."""
+    there = dict(spec["target"]["columns"]) if spec["target"] else {}
+    if column.name not in there:
+        return column
+    column = replace(column, floor=there[column.name], holds=spec["target"]["held"][column.name])
+    if column.floor == "text" and column.holds is not None:
+        kind = "text" if column.type in (UNDECIDED, SOME_DECIMAL, "text") else None
+    else:
+        free = column.type in (UNDECIDED, SOME_DECIMAL)
+        kind = column.type if free else column.beside(column.type, room(column.type))
+    if kind is None:
+        raise BadInput(narrowing(spec["dataset"], column.name, str(column.floor), column.type))
+    return column.typed(kind)
 
 
 def in_dataset_order(columns: Sequence[SourceColumn], spec: Json) -> tuple[SourceColumn, ...]:

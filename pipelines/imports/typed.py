@@ -20,6 +20,8 @@ from pipelines.imports.rejects import Reject, cut
 from pipelines.imports.survey import SOME_DECIMAL, UNDECIDED, SourceColumn
 from pipelines.plan import Json
 
+_MEND = "correct the file, use mode 'replace', or import into another dataset"
+
 
 class TextPart(Protocol):
     """Rows as columns of text named "0", "1"...; `rejects` are records that are no rows."""
@@ -125,7 +127,7 @@ def read_as(
                 f"Column {column.source!r} has decimals of more than 38 digits; give it type 'text' "
                 "or 'float'."
             )
-        result.append(_as(column, reading))
+        result.append(_as(column, reading, guesses[column.source].words, spec["dataset"]))
     return tuple(result)
 
 
@@ -151,10 +153,19 @@ def _guess(column: SourceColumn, spec: Json, state: Json | None = None) -> Guess
     return guess_of(column, numbers, given["fixed"], column.source in spec["worded"], state)
 
 
-def _as(column: SourceColumn, reading: Reading) -> SourceColumn:
+def _as(column: SourceColumn, reading: Reading, words: tuple[str, ...], dataset: str) -> SourceColumn:
+    """The column as it reads, in an append no narrower than the dataset has it.
+
+    What does not go into the dataset's type is read as that all the same: its rows are bad, and are shown.
+    """
+    kind = column.beside(reading.type, reading.digits) if reading.seen else column.floor or reading.type
+    if kind is None or not reading.seen:
+        said = f"looks like {reading.type} but is {column.floor} in dataset {dataset!r} and cannot widen it"
+        doubt = f"{said}; {_MEND}" if kind is None else None
+        return replace(column, type=column.floor or "text", nulls=words, doubt=doubt)
     return replace(
         column,
-        type=reading.type,
+        type=kind,
         format=reading.format,
         decimal=reading.decimal,
         thousands=reading.thousands,

@@ -7,7 +7,7 @@
     bins, lookup                                   what a Question means
     vector, grouping, states, program, kernel      rows to partials, partials to one
     planning, scan, work, answer                   which row groups, reading them, one question's way
-    table, cells, render                           the table a reader sees, the file
+    table, cells, render, html, chart              the table a reader sees, the file
     pipeline                                       the entries the service calls
 
 Never imports `pipelines.imports`; reads data only through `pipelines.datasets`.

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.reports import grouping, tallies
+from pipelines.reports import sorting, tallies
 from pipelines.reports.kernel import Partial
 from pipelines.reports.program import TALLYINGS, Program, states_of
 from pipelines.reports.question import Measure, Order, Question
@@ -216,9 +216,9 @@ def _ranks(vector: Vector, descending: bool) -> Array:
         places[order] = np.arange(len(order))
         ranks = places[data]
     elif data.dtype.kind == "f":
-        ranks = grouping.sortable(canonical(data))
+        ranks = sorting.sortable(canonical(data))
     else:
-        ranks = data if data.dtype == np.int64 else grouping.ranks(data)[0]
+        ranks = data if data.dtype == np.int64 else sorting.ranks(data)[0]
     ranks = ~ranks if descending else ranks
     return ranks if vector.valid is None else np.where(vector.valid, ranks, np.iinfo(np.int64).max)
 

@@ -27,6 +27,7 @@ from pipelines.reports.vector import (
 
 _INT64 = 1 << 63
 Columns = Callable[[str], Vector]
+Known = dict[Node, Vector]
 
 
 def kind_of(node: Node, kinds: Mapping[str, Kind]) -> Kind:
@@ -36,16 +37,18 @@ def kind_of(node: Node, kinds: Mapping[str, Kind]) -> Kind:
     return _number(node, kinds)
 
 
-def evaluate(node: Node, column: Columns, rows: int) -> Vector:
-    """The value of an expression for each of `rows` rows."""
+def evaluate(node: Node, column: Columns, rows: int, known: Known | None = None) -> Vector:
+    """The value of an expression for each of `rows` rows. `known` are values of expressions over the same
+    rows, those within this one among them afterwards."""
     if isinstance(node, Name):
         return column(node.column)
     with np.errstate(all="ignore"):
-        value = _value(node, column)
+        value = _value(node, column, {} if known is None else known)
     if len(value) == rows:
         return value
     data = np.broadcast_to(value.data, rows)
-    return Vector(value.kind, data, None if value.valid is None else np.broadcast_to(value.valid, rows))
+    valid = None if value.valid is None else np.broadcast_to(value.valid, rows)
+    return Vector(value.kind, data, valid, bound=value.bound)
 
 
 def _number(node: Node, kinds: Mapping[str, Kind]) -> Kind:
@@ -76,30 +79,37 @@ def _result(sign: str, left: Kind, right: Kind) -> Kind:
     return exact_kind(left.scale + right.scale if sign == "*" else max(left.scale, right.scale))
 
 
-def _value(node: Node, column: Columns) -> Vector:
+def _value(node: Node, column: Columns, known: Known) -> Vector:
+    if node not in known:
+        known[node] = _computed(node, column, known)
+    return known[node]
+
+
+def _computed(node: Node, column: Columns, known: Known) -> Vector:
     match node:
         case Number(value):
             scale = -int(value.as_tuple().exponent)
-            return Vector(exact_kind(scale), narrow(np.array([int(Fraction(value) * 10**scale)], object)))
+            return _constant(int(Fraction(value) * 10**scale), scale)
         case Name(name):
             return column(name)
         case Negative(operand):
-            inner = _value(operand, column)
-            data = -inner.data if inner.kind == FLOAT else _times(inner.data, -1)
-            return Vector(inner.kind, data, inner.valid)
+            inner = _value(operand, column, known)
+            if inner.kind == FLOAT:
+                return Vector(FLOAT, -inner.data, inner.valid)
+            return _times(inner, _constant(-1))
         case Binary(sign, left, right):
-            return _binary(sign, _value(left, column), _value(right, column))
+            return _binary(sign, _value(left, column, known), _value(right, column, known))
+
+
+def _constant(value: int, scale: int = 0) -> Vector:
+    return Vector(exact_kind(scale), narrow(np.array([value], object)), bound=abs(value))
 
 
 def _binary(sign: str, left: Vector, right: Vector) -> Vector:
-    valid = _both(left.valid, right.valid)
     kind = _result(sign, left.kind, right.kind)
-    if kind.exact and sign == "*":
-        return Vector(kind, _times(left.data, right.data), valid)
     if kind.exact:
-        a = _times(left.data, 10 ** (kind.scale - left.kind.scale))
-        b = _times(right.data, 10 ** (kind.scale - right.kind.scale))
-        return Vector(kind, _plus(a, b, sign), valid)
+        return _times(left, right) if sign == "*" else _plus(left, right, sign)
+    valid = _both(left.valid, right.valid)
     a, b = floats(left), floats(right)
     if sign == "/":
         return _divide(a, b, valid)
@@ -115,22 +125,36 @@ def _divide(a: Array, b: Array, valid: Array | None) -> Vector:
     return Vector(FLOAT, np.where(zero, 0.0, a / b), np.broadcast_to(nonzero, np.broadcast(a, b).shape))
 
 
-def _times(a: Array, b: Array | int) -> Array:
+def _times(left: Vector, right: Vector) -> Vector:
     """Whole numbers multiplied without a wrap."""
-    if isinstance(b, int):
-        if b == 1:
-            return a
-        b = narrow(np.array([b], object))
-    if a.dtype != object and b.dtype != object and magnitude(a) * magnitude(b) < _INT64:
-        return a * b
-    return narrow(np.asarray(a.astype(object) * b.astype(object), object))
+    kind, valid = exact_kind(left.kind.scale + right.kind.scale), _both(left.valid, right.valid)
+    a, b, reach = left.data, right.data, left.reach * right.reach
+    if reach >= _INT64:  # what is known of the factors may be too careful
+        reach = magnitude(a) * magnitude(b)
+    if a.dtype != object and b.dtype != object and reach < _INT64:
+        return Vector(kind, a * b, valid, bound=reach)
+    data = narrow(np.asarray(a.astype(object) * b.astype(object), object))
+    return Vector(kind, data, valid)
 
 
-def _plus(a: Array, b: Array, sign: str) -> Array:
-    wide = a.dtype == object or b.dtype == object or magnitude(a) + magnitude(b) >= _INT64
-    if wide:
-        a, b = a.astype(object), b.astype(object)
-    return narrow(a + b if sign == "+" else a - b)
+def _plus(left: Vector, right: Vector, sign: str) -> Vector:
+    scale = max(left.kind.scale, right.kind.scale)
+    left, right = _scaled(left, scale), _scaled(right, scale)
+    kind, valid = exact_kind(scale), _both(left.valid, right.valid)
+    a, b, reach = left.data, right.data, left.reach + right.reach
+    if reach >= _INT64:
+        reach = magnitude(a) + magnitude(b)
+    if a.dtype != object and b.dtype != object and reach < _INT64:
+        return Vector(kind, a + b if sign == "+" else a - b, valid, bound=reach)
+    a, b = a.astype(object), b.astype(object)
+    return Vector(kind, narrow(a + b if sign == "+" else a - b), valid)
+
+
+def _scaled(vector: Vector, scale: int) -> Vector:
+    """The same numbers with so many digits after the point."""
+    if scale == vector.kind.scale:
+        return vector
+    return _times(vector, _constant(10 ** (scale - vector.kind.scale)))
 
 
 def _both(a: Array | None, b: Array | None) -> Array | None:

@@ -7,7 +7,7 @@ in no bin.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -21,7 +21,7 @@ from pipelines.reports.expression import Binary, Name, Negative, Node, Number, c
 from pipelines.reports.question import Bins, Question
 from pipelines.reports.vector import INTEGER, Array, Kind, Vector, magnitude, narrow
 
-FINEST = 20_000  # bins between the smallest and the largest value, at most
+FINEST = 50_000  # bins between the smallest and the largest value, at most
 _INT64 = 1 << 63
 Range = tuple[float, float]
 
@@ -80,7 +80,7 @@ def settled(question: Question, fragments: Iterable[Fragment]) -> Question:
     kinds = {name: Kind.parse(text) for name, text in question.kinds.items()}
     for name, each in question.bins.items():
         node = parse(each.of)
-        ranges = [_range(node, fragment) for fragment in some]
+        ranges = [_range(node, _within(fragment, question, kinds)) for fragment in some]
         low = min((low for low, _ in ranges), default=0.0)
         high = max((high for _, high in ranges), default=0.0)
         if not (isfinite(low) and isfinite(high)) and low <= high:
@@ -91,6 +91,19 @@ def settled(question: Question, fragments: Iterable[Fragment]) -> Question:
         whole = isinstance(node, Name) and kinds[node.column].word == "integer"
         found[name] = each if each.edges or each.width else replace(each, width=_width(high - low, whole))
     return replace(question, bins=found)
+
+
+def _within(fragment: Fragment, question: Question, kinds: Mapping[str, Kind]) -> Fragment:
+    """The fragment with what the conditions leave of its numbers."""
+    low, high = dict(fragment.minimum), dict(fragment.maximum)
+    for each in question.where:
+        if each.column in low and each.column in high and kinds[each.column].numeric:
+            given = each.value if isinstance(each.value, list) else [each.value]
+            if each.op in ("=", ">", ">=", "between", "in"):
+                low[each.column] = max(low[each.column], type(low[each.column])(min(given)))
+            if each.op in ("=", "<", "<=", "between", "in"):
+                high[each.column] = min(high[each.column], type(high[each.column])(max(given)))
+    return replace(fragment, minimum=low, maximum=high)
 
 
 def _width(span: float, whole: bool) -> str:

@@ -21,7 +21,7 @@ from pipelines.reports.entries import Asking, ColumnName, add_conditions
 from pipelines.reports.grains import Grain
 from pipelines.reports.question import Condition, Question
 from pipelines.reports.shape import AT
-from pipelines.reports.table import Reply, Shown
+from pipelines.reports.table import Chart, Reply, Shown
 from pipelines.reports.vector import Array
 
 NAME = "cohort"
@@ -87,7 +87,8 @@ def finish(parameters: CohortParameters, replies: Sequence[Reply]) -> Shown:
             "share": pa.array(counts / np.maximum(sizes[row], 1), pa.float64()),
         }
     )
-    return Shown(found, {"cohort": parameters.grain})
+    chart = Chart("heat", ["cohort"], ["share"], ["since"])
+    return Shown(found, {"cohort": parameters.grain}, ["cohort", "since"], chart)
 
 
 def _first(entity: pa.ChunkedArray, number: Array) -> Array:

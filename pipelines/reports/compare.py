@@ -41,7 +41,7 @@ from pipelines.reports.grains import Grain
 from pipelines.reports.program import prepare
 from pipelines.reports.question import Condition, Measure, Question
 from pipelines.reports.shape import AT, Entry
-from pipelines.reports.table import Reply, Shown, identify, scattered
+from pipelines.reports.table import Chart, Reply, Shown, identify, scattered
 from pipelines.reports.vector import Vector, from_arrow, shown
 
 NAME = "compare"
@@ -207,7 +207,13 @@ def finish(parameters: CompareParameters, replies: Sequence[Reply]) -> Shown:
         before = now.set_column(0, keys[0], grains.moved(now[keys[0]], parameters.grain, parameters.steps))
         table = _matched(now, before, keys, question.measures)
         table = _within(table, now[keys[0]], parameters)
-    return Shown(table, replies[0].grains)
+    first = question.measures[0]
+    sides, split = [first.name, _names(first)[0]], keys[1:]
+    if parameters.grain is None:
+        chart = Chart("bars", keys, sides) if keys else None
+    else:
+        chart = Chart("lines", keys[:1], sides[:1] if split else sides, split)
+    return Shown(table, replies[0].grains, keys, chart)
 
 
 def _matched(now: pa.Table, before: pa.Table, keys: Sequence[str], measures: Sequence[Measure]) -> pa.Table:

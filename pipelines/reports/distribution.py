@@ -26,7 +26,7 @@ from pipelines.reports.draft import Draft
 from pipelines.reports.entries import Asking, add_conditions
 from pipelines.reports.question import Bins, Question
 from pipelines.reports.shape import AT
-from pipelines.reports.table import Reply, Shown
+from pipelines.reports.table import Chart, Reply, Shown
 from pipelines.reports.vector import Array
 
 NAME = "distribution"
@@ -114,19 +114,16 @@ def finish(parameters: DistributionParameters, replies: Sequence[Reply]) -> Show
     shares = [float(each) for some in (counts, np.cumsum(counts)) for each in some / max(values, 1)]
     table, nothing = [*histogram, *rest], [None] * len(rest)
     real = pa.float64()
-    return Shown(
-        pa.table(
-            {
-                "part": pa.array([row.part for row in table], pa.string()),
-                "from": pa.array([row.start for row in table], real),
-                "to": pa.array([row.end for row in table], real),
-                "value": pa.array([row.value for row in table], real),
-                "rows": pa.array([row.rows for row in table], pa.int64()),
-                "share": pa.array([*shares[: len(counts)], *nothing], real),
-                "cumulative": pa.array([*shares[len(counts) :], *nothing], real),
-            }
-        )
-    )
+    columns = {
+        "part": pa.array([row.part for row in table], pa.string()),
+        "from": pa.array([row.start for row in table], real),
+        "to": pa.array([row.end for row in table], real),
+        "value": pa.array([row.value for row in table], real),
+        "rows": pa.array([row.rows for row in table], pa.int64()),
+        "share": pa.array([*shares[: len(counts)], *nothing], real),
+        "cumulative_share": pa.array([*shares[len(counts) :], *nothing], real),
+    }
+    return Shown(pa.table(columns), keys=["part"], chart=Chart("steps", ["from", "to"], ["rows"]))
 
 
 def _edged(bins: Bins, numbers: Array, rows: Array) -> list[_Row]:

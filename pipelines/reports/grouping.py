@@ -8,30 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines.reports.sorting import ranks, runs, sortable
 from pipelines.reports.vector import Array, Vector, canonical, magnitude, narrow
 
 _DENSE = 1 << 16  # this many codes are always cheap to keep as an array
-_ALL_BUT_SIGN = (1 << 63) - 1
-_FIRST = np.ones(1, bool)
+_STEP = 1 << 14  # rows looked at together for a row of each group
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Grouping:
-    """`codes` is the group of each row (None: all in one), `present` are the codes that have rows.
+    """`given` is the group of each row (None: all in one), `present` are the codes that have rows.
 
-    `first` is a row of each group, where every code has some.
+    `first` is a row of each group, where every code has some. `order`: where groups were found by sorting,
+    the rows group by group, each group's in their own order.
     """
 
-    codes: Array | None
+    given: Array | None
     size: int
     counts: Array
     present: Array
     length: int
     first: Array | None = None
+    order: Array | None = None
+
+    @cached_property
+    def codes(self) -> Array | None:
+        """The group of each row (None: all in one)."""
+        if self.order is None:
+            return self.given
+        codes = np.empty(self.length, np.int64)
+        codes[self.order] = np.repeat(self.present, self.counts)
+        return codes
 
     def __len__(self) -> int:
         return len(self.present)
@@ -50,13 +62,18 @@ class Grouping:
 
     def sample(self) -> Array:
         """A row of each group present."""
-        if self.codes is None:
-            return np.zeros(len(self.present), np.int64)
         if self.first is not None:
             return self.first
-        rows = np.zeros(self.size, np.int64)
-        rows[self.codes] = np.arange(self.length)
+        if self.codes is None:
+            return np.zeros(len(self.present), np.int64)
+        rows = np.full(self.size, -1)
         found: Array = rows[self.present]
+        for start in range(0, self.length, _STEP):  # mostly the first few have some of all
+            some = self.codes[start : start + _STEP]
+            rows[some] = np.arange(start, start + len(some))
+            found = rows[self.present]
+            if (found >= 0).all():
+                break
         return found
 
 
@@ -64,9 +81,10 @@ def group(keys: Sequence[Vector], length: int) -> Grouping:
     """Group `length` rows by some keys. Null is a value of its own, NaN one value, -0.0 the same as 0.0."""
     codes, size = None, 1
     for key in keys:
-        if len(keys) == 1 and key.words is None and _is_wide(key.data):
+        span = _span(key.data) if key.words is None and key.data.dtype == np.int64 else None
+        if len(keys) == 1 and key.words is None and _is_wide(key.data, span):
             return _sorted_groups(_with_null(key))
-        more, cardinality = _codes(key)
+        more, cardinality = _codes(key, span)
         if codes is None:
             codes, size = more, cardinality
             continue
@@ -86,9 +104,7 @@ def _sorted_groups(data: Array) -> Grouping:
     """Groups of equal whole numbers, of any size."""
     order, starts = runs(data)
     sizes = np.diff(starts, append=len(data))
-    codes = np.empty(len(data), np.int64)
-    codes[order] = np.repeat(np.arange(len(starts)), sizes)
-    return Grouping(codes, len(starts), sizes, np.arange(len(starts)), len(data), order[starts])
+    return Grouping(None, len(starts), sizes, np.arange(len(starts)), len(data), order[starts], order)
 
 
 def counts(groups: Grouping, valid: Array | None) -> Array:
@@ -101,11 +117,13 @@ def counts(groups: Grouping, valid: Array | None) -> Array:
     return found
 
 
-def exact_sums(groups: Grouping, data: Array) -> Array:
+def exact_sums(groups: Grouping, data: Array, bound: int | None = None) -> Array:
     """Sums of whole numbers, never wrapped: in int64 where the bounds allow it, else in two halves."""
     if data.dtype == object:
         return narrow(_add(groups, data, object))
-    if magnitude(data) * len(data) < 1 << 63:
+    if bound is None or bound * len(data) >= 1 << 63:
+        bound = magnitude(data)
+    if bound * len(data) < 1 << 63:
         return _add(groups, data, np.int64)
     high, low = _add(groups, data >> 32, np.int64), _add(groups, data & 0xFFFFFFFF, np.int64)
     return narrow((high.astype(object) << 32) + low.astype(object))
@@ -161,90 +179,13 @@ def edges(groups: Grouping, times: Array, usable: Array, *, last: bool) -> tuple
     return np.maximum(found, 0), found >= 0
 
 
-def tally(codes: Array, data: Array, weights: Array | None = None) -> tuple[Array, Array, Array]:
-    """How often each whole number comes in each group: (group, value, count), by group and then value."""
-    codes = codes.astype(np.int64, copy=False)
-    if len(data) == 0:
-        return codes, data, np.empty(0, np.int64)
-    values, low = None, int(data.min())
-    bits = (int(data.max()) - low).bit_length()
-    if bits + int(codes.max()).bit_length() > 62:
-        (data, values), low = ranks(data), 0
-        bits = len(values).bit_length()
-    combined = codes << bits
-    combined |= data - low
-    if weights is None:
-        combined = _sorted(combined)
-        starts = _starts(combined)
-        combined, weights = combined[starts], np.diff(starts, append=len(combined))
-    else:
-        order, starts = runs(combined)
-        combined, weights = combined[order[starts]], np.add.reduceat(weights[order], starts)
-    found = combined & ((1 << bits) - 1)
-    return combined >> bits, found + low if values is None else values[found], weights
-
-
-def _sorted(data: Array) -> Array:
-    """Whole numbers from 0 in order; those of 32 bits sort twice as fast."""
-    if int(data.max()) >> 32:
-        data.sort()
-        return data
-    narrow = data.astype(np.uint32)
-    narrow.sort()
-    return narrow.astype(np.int64)
-
-
-def ranks(data: Array) -> tuple[Array, Array]:
-    """The place of each value among the different ones in order, and those. One NaN, one zero of floats."""
-    if data.dtype == object:
-        values, codes = np.unique(data, return_inverse=True)
-        return codes, values
-    if data.dtype.kind == "f":
-        data = canonical(data)
-    if len(data) == 0:
-        return np.empty(0, np.int64), data
-    order, starts = runs(sortable(data))
-    codes = np.empty(len(data), np.int64)
-    codes[order] = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(data)))
-    return codes, data[order[starts]]
-
-
-def runs(data: Array) -> tuple[Array, Array]:
-    """The order that sorts whole numbers, and where in it each different one begins.
-
-    A value and its row packed into one number sort several times faster than the rows of the values.
-    """
-    low, bits = int(data.min()), len(data).bit_length()
-    if (int(data.max()) - low).bit_length() + bits > 62:
-        order = np.argsort(data)
-        return order, _starts(data[order])
-    packed = (data - low) << bits
-    packed |= np.arange(len(data))
-    packed.sort()
-    order = packed & ((1 << bits) - 1)
-    packed >>= bits
-    return order, _starts(packed)
-
-
-def sortable(data: Array) -> Array:
-    """Whole numbers in the order of the values; floats by their bits, NaN the greatest."""
-    if data.dtype.kind != "f":
-        return data
-    bits = data.view(np.int64)
-    return bits ^ ((bits >> 63) & _ALL_BUT_SIGN)
-
-
-def _starts(ordered: Array) -> Array:
-    return np.flatnonzero(np.concatenate([_FIRST, ordered[1:] != ordered[:-1]]))
-
-
-def _codes(key: Vector) -> tuple[Array, int]:
+def _codes(key: Vector, span: range | None) -> tuple[Array, int]:
     """Codes of a key's values and how many there may be; the last one stands for null."""
     data = key.data
     if key.words is not None:
         codes, size = data.astype(np.int64), len(key.words)
-    elif data.dtype == np.int64 and not _is_wide(data):
-        codes, size = (data - data.min() if len(data) else data), _span(data)
+    elif span is not None and not _is_wide(data, span):
+        codes, size = (data - span.start if span.start else data), len(span)
     else:
         codes, size = _compact(data)
     return (codes, size) if key.valid is None else (np.where(key.valid, codes, size), size + 1)
@@ -261,15 +202,16 @@ def _with_null(key: Vector) -> Array:
     return np.where(key.valid, data, unused)
 
 
-def _is_wide(data: Array) -> bool:
+def _is_wide(data: Array, span: range | None) -> bool:
     """Whether whole numbers are spread too far to be codes; floats are."""
     if len(data) == 0 or data.dtype == object:
         return False
-    return data.dtype.kind == "f" or _span(data) > max(1024, 4 * len(data))
+    return span is None or span.stop - span.start > max(1024, 4 * len(data))
 
 
-def _span(data: Array) -> int:
-    return int(data.max()) - int(data.min()) + 1 if len(data) else 0
+def _span(data: Array) -> range:
+    """From the smallest to the largest."""
+    return range(int(data.min()), int(data.max()) + 1) if len(data) else range(0)
 
 
 def _compact(data: Array) -> tuple[Array, int]:
@@ -279,6 +221,10 @@ def _compact(data: Array) -> tuple[Array, int]:
 
 
 def _add(groups: Grouping, data: Array, dtype: type) -> Array:
+    if groups.order is not None and dtype is not object:
+        starts = np.cumsum(groups.counts) - groups.counts
+        ordered: Array = np.add.reduceat(data[groups.order], starts)
+        return ordered
     if groups.codes is None:
         return np.array([data.sum() if len(data) else 0] * len(groups), dtype)
     sums: Array = np.zeros(groups.size, dtype)

@@ -61,6 +61,7 @@ class Batch:
         self._chosen: Array | None = None
         self._vectors: dict[str, Vector] = {}
         self._nodes: dict[Node, Vector] = {}
+        self._inner: dict[Node, Vector] = {}
         self.buckets = buckets or {}
         self.rows = table.num_rows
         self._select(program.question.where if where is None else where)
@@ -79,6 +80,7 @@ class Batch:
         self.rows = len(chosen)
 
     def column(self, name: str) -> Vector:
+        """The column's values of the chosen rows."""
         if name not in self._vectors:
             if name in self._table.column_names:
                 vector = from_arrow(self._table[name], self._program.kinds[name])
@@ -97,8 +99,15 @@ class Batch:
     def value(self, node: Node) -> Vector:
         """The value of an expression for each row."""
         if node not in self._nodes:
-            self._nodes[node] = arithmetic.evaluate(node, self.column, self.rows)
+            self._nodes[node] = arithmetic.evaluate(node, self._operand, self.rows, self._inner)
         return self._nodes[node]
+
+    def _operand(self, name: str) -> Vector:
+        """A column to compute with: looked at once for how far its numbers reach."""
+        vector = self.column(name)
+        if vector.kind.exact and vector.bound is None:
+            vector = self._vectors[name] = replace(vector, bound=vector.reach)
+        return vector
 
     def keys(self) -> Iterator[Vector]:
         """The key vectors that differ from row to row."""
@@ -177,3 +186,23 @@ def table_of(keys: Sequence[Vector], rows: Vector, states: Sequence[tuple[Vector
     for index, state in enumerate(states):
         columns |= {f"s{index}_{place}": stored(vector) for place, vector in enumerate(state)}
     return pa.table(columns)
+
+
+def slim(groups: pa.Table) -> pa.Table:
+    """The groups of a partial with whole numbers in the fewest bytes: how many of them travel."""
+    for index, field in enumerate(groups.schema):
+        if field.type != pa.int64() or not groups.num_rows:
+            continue
+        ends = pa.compute.min_max(groups[field.name])
+        low, high = ends["min"].as_py() or 0, ends["max"].as_py() or 0
+        kind = next(each for each in _WIDTHS if _holds(each, low) and _holds(each, high))
+        groups = groups.set_column(index, field.name, groups[field.name].cast(kind, safe=False))
+    return groups
+
+
+_WIDTHS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
+
+
+def _holds(kind: pa.DataType, value: int) -> bool:
+    limit = 1 << (int(kind.bit_width) - 1)
+    return -limit <= value < limit

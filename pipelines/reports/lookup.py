@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipelines.datasets import Catalog, read_row_groups
 from pipelines.errors import BadInput
 from pipelines.reports.question import Lookup
-from pipelines.reports.vector import Array, Kind, Vector, from_arrow
+from pipelines.reports.vector import Array, Kind, Vector, from_arrow, shown
 from pipelines.store import Store, open_store
 
 MOST_ROWS = 1_000_000
@@ -86,11 +86,10 @@ def _keys(url: str, dataset: str, version: int, id_: str, key: str, type_: str) 
     data, rows = data[order], rows[order]
     twice = np.flatnonzero(data[1:] == data[:-1])
     if len(twice):
-        value = data[twice[0]]
-        shown = vector.words[int(value)].as_py() if vector.words is not None else value
+        value = shown(vector.take(rows[twice[:1]]))[0].as_py()
         raise BadInput(
-            f"Dataset {dataset!r} has {shown!r} in {key!r} more than once, so that nothing can be looked up "
-            "by it; look up by a column whose values differ, or import it without the repeated rows."
+            f"Dataset {dataset!r} has {str(value)!r} in {key!r} more than once, and which row is meant "
+            "nobody can say; look up by a column whose values differ, or import it without the repeated rows."
         )
     return Keys(data, rows, None if vector.words is None else vector.words.take(pa.array(data)))
 

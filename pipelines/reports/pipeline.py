@@ -11,6 +11,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipelines.datasets import Catalog, Dataset
@@ -18,10 +19,12 @@ from pipelines.errors import BadInput, Fault, InvalidRequest, nearest
 from pipelines.plan import Artifact, Json, Part, Plan, Request
 from pipelines.reports import planning, render
 from pipelines.reports.answer import Answer, cost, inexact
+from pipelines.reports.kernel import Partial
 from pipelines.reports.question import Question
 from pipelines.reports.shape import AT, Parameters, sift
 from pipelines.reports.table import Reply, Shown
 from pipelines.reports.types import REPORTS, ReportType
+from pipelines.reports.wide import widened, with_lookups
 from pipelines.reports.work import Work, work_of
 from pipelines.run import Context
 from pipelines.store import Store
@@ -51,10 +54,14 @@ def parse(payload: Json, catalog: Catalog) -> Request:
     if faults or asked is None or form is None:
         raise InvalidRequest(faults)
     questions, dataset = asked
+    if said := render.too_long(form, questions[0].limit):
+        raise InvalidRequest([Fault("/format", said)])
     spec: Json = {
         "questions": [each.to_json() for each in questions],
         "format": form,
         "name": report.file_name(sifted.parameters),
+        "title": report.title,
+        "asked": given if form == "html" else None,  # said differently, an equal question is equal
         "finish": {"type": name, "parameters": given} if report.finish else None,
     }
     fragments = catalog.fragments(dataset.name, dataset.version)
@@ -86,7 +93,9 @@ def run_part(context: Context, spec: Json, payload: Json) -> list[Numbered]:
     number = payload["question"]
     work = Work.from_json(spec["works"][number])
     key = f"{context.scratch}/part-{context.part}-{uuid.uuid4().hex[:8]}"
-    return [(number, work.part(context.store, payload, context.progress, key))]
+    found = work.part(context.store, payload, context.progress, key)
+    _check_rows(spec, work, found)
+    return [(number, found)]
 
 
 def combine(context: Context, spec: Json, partials: Sequence[Sequence[Numbered]]) -> list[Numbered]:
@@ -97,6 +106,7 @@ def combine(context: Context, spec: Json, partials: Sequence[Sequence[Numbered]]
         work = Work.from_json(spec["works"][number])
         if work.takes(context.bucket):
             found.append((number, work.combined(context.store, some, context.bucket)))
+            _check_rows(spec, work, found[-1][1])
     return found
 
 
@@ -106,17 +116,27 @@ def finish(context: Context, spec: Json, partials: Sequence[Sequence[Numbered]])
     works = [Work.from_json(each) for each in spec["works"]]
     answers = [work.answer(gathered.get(number, [])) for number, work in enumerate(works)]
     context.check()
-    shown = _shown(spec, [work.program.question for work in works], answers)
+    shown = _shown(spec, works, answers)
     form = render.FORMATS[spec["format"]]
-    render.check_fits(shown.table, spec["format"])
+    render.check_fits(spec["format"], shown.table.num_rows, shown.table.num_columns)
     # a name of its own: a worker that was thought dead may come back and write its copy, not quite the same
     path = f"{context.results}/report-{uuid.uuid4().hex[:8]}.{form.extension}"
     with context.store.put(path) as sink:
-        form.write(shown.table, shown.grains, sink)
-    exact = (inexact(work.program, each) for work, each in zip(works, answers, strict=True))
-    said = (*shown.notes, *dict.fromkeys(note for some in exact for note in some), cost(answers))
+        form.write(shown, sink)
     name, rows = f"{spec['name']}.{form.extension}", shown.table.num_rows
-    return Artifact(path, name, form.media_type, sink.bytes, sink.sha256, rows, said).to_json()
+    return Artifact(path, name, form.media_type, sink.bytes, sink.sha256, rows, shown.notes).to_json()
+
+
+def _check_rows(spec: Json, work: Work, found: Any) -> None:
+    """Groups never become fewer: a report that its format cannot hold ends with the part that shows it."""
+    question = work.program.question
+    if spec["finish"] is not None or question.limit is not None:
+        return
+    columns = len(question.keys) + len(question.measures)
+    if isinstance(found, Partial):
+        render.check_fits(spec["format"], found.groups.num_rows, columns)
+    elif isinstance(found, Answer):
+        render.check_fits(spec["format"], found.table.num_rows, columns)
 
 
 def _gathered(partials: Sequence[Sequence[Numbered]]) -> dict[int, list[Any]]:
@@ -127,14 +147,25 @@ def _gathered(partials: Sequence[Sequence[Numbered]]) -> dict[int, list[Any]]:
     return found
 
 
-def _shown(spec: Json, questions: Sequence[Question], answers: Sequence[Answer]) -> Shown:
-    """The table of the report: the answer of its question, or what its type makes of several."""
-    replies = [Reply(*each) for each in zip(questions, (each.table for each in answers), strict=True)]
+def _shown(spec: Json, works: Sequence[Work], answers: Sequence[Answer]) -> Shown:
+    """The report: the answer of its question, or what its type makes of several."""
+    replies = [Reply(work.program.question, each.table) for work, each in zip(works, answers, strict=True)]
     if spec["finish"] is None:
-        return replies[0].shown
-    report = REPORTS[spec["finish"]["type"]]
-    assert report.finish is not None, "parse has said so"
-    return report.finish(report.Parameters.model_validate(spec["finish"]["parameters"]), replies)
+        shown = replies[0].shown
+    else:
+        report = REPORTS[spec["finish"]["type"]]
+        assert report.finish is not None, "parse has said so"
+        shown = report.finish(report.Parameters.model_validate(spec["finish"]["parameters"]), replies)
+    exact = (inexact(work.program, each) for work, each in zip(works, answers, strict=True))
+    notes = dict.fromkeys(note for some in exact for note in some)
+    question = replies[0].question
+    return replace(
+        shown,
+        notes=(*shown.notes, *notes, cost(answers)),
+        title=spec["title"],
+        about=f"Dataset {question.dataset}, version {question.version}.",
+        asked=json.dumps(spec["asked"], indent=2, ensure_ascii=False) if spec["asked"] else "",
+    )
 
 
 def publish(store: Store, job_id: str, epoch: int, spec: Json, outcome: Json) -> Artifact:
@@ -179,12 +210,16 @@ def _questions(
     dataset = _dataset(parameters, catalog, faults)
     if dataset is None:
         return None
+    wide, lookups = widened(dataset, parameters.lookup, catalog, faults)
+    if any(fault.pointer.startswith(f"{AT}/lookup") for fault in faults):
+        return None  # what the columns are is not known
     try:
-        asked = report.question(parameters, dataset)
+        asked = report.question(parameters, wide)
     except InvalidRequest as error:
         faults += error.faults
         return None
-    return [asked] if isinstance(asked, Question) else asked, dataset
+    questions = [asked] if isinstance(asked, Question) else asked
+    return [with_lookups(each, wide, lookups) for each in questions], dataset
 
 
 def _dataset(parameters: Parameters, catalog: Catalog, faults: list[Fault]) -> Dataset | None:

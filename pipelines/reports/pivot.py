@@ -28,7 +28,7 @@ from pipelines.reports.entries import (
     add_measures,
 )
 from pipelines.reports.question import Measure, Question
-from pipelines.reports.table import Reply, Shown, identify, scattered
+from pipelines.reports.table import Chart, Reply, Shown, identify, scattered
 
 NAME = "pivot"
 TITLE = "Pivot"
@@ -88,11 +88,13 @@ def finish(parameters: PivotParameters, replies: Sequence[Reply]) -> Shown:
             values = scattered(part[measure.name], row[places], size)
             name = f"{head} {measure.name}" if len(measures) > 1 else head
             columns[_free(name, columns)] = _nothing(values, measure)
+    drawn = [name for name in columns if name not in rows][:: len(measures)]
     if parameters.total:
         for measure in measures:
             name = f"total {measure.name}" if len(measures) > 1 else "total"
             columns[_free(name, columns)] = replies[1].table[measure.name]
-    return Shown(pa.table(columns), {name: grain for name, grain in pairs.grains.items() if name in rows})
+    kept_grains = {name: grain for name, grain in pairs.grains.items() if name in rows}
+    return Shown(pa.table(columns), kept_grains, rows, Chart("heat", rows, drawn))
 
 
 def _check_size(parameters: PivotParameters, across: Sequence[str], columns: int, rows: int) -> None:

@@ -21,7 +21,7 @@ from pipelines.reports.entries import Asking, ColumnName, add_conditions
 from pipelines.reports.expression import quoted
 from pipelines.reports.question import Condition, Order, Question
 from pipelines.reports.shape import AT, pointer
-from pipelines.reports.table import Reply, Shown
+from pipelines.reports.table import Chart, Reply, Shown
 
 NAME = "profile"
 TITLE = "Profile"
@@ -88,7 +88,8 @@ def finish(parameters: ProfileParameters, replies: Sequence[Reply]) -> Shown:
         for measure in reply.question.measures
         if measure.op == "distinct"
     ]
-    return Shown(pa.Table.from_pylist(rows, _schema(parameters.top)))
+    table = pa.Table.from_pylist(rows, _schema(parameters.top))
+    return Shown(table, keys=["column"], chart=Chart("bars", ["column"], ["distinct"]))
 
 
 def _schema(top: int) -> pa.Schema:

@@ -2,13 +2,13 @@
 
 csv: a header row, RFC 4180 with CRLF, UTF-8. json: an array of row objects. parquet: typed, zstd. xlsx:
 numbers as numbers, dates as dates; a whole number or decimal of more than 15 digits as text, for Excel
-would round it.
+would round it. html: see `html`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -22,9 +22,10 @@ import xlsxwriter
 
 from pipelines.errors import BadInput
 from pipelines.reports.cells import csv_cells, csv_field, json_cells
+from pipelines.reports.html import write_page
+from pipelines.reports.table import Shown
 from pipelines.store import Sink
 
-Grains = Mapping[str, str]  # by column: the grain of time buckets
 _ROWS = 50_000  # at a time
 _SHEET_ROWS, _SHEET_COLUMNS, _CELL = 1_048_575, 16_384, 32_767
 _EXCEL_FROM = 1900
@@ -36,10 +37,11 @@ class Format:
 
     extension: str
     media_type: str
-    write: Callable[[pa.Table, Grains, Sink], None]
+    write: Callable[[Shown, Sink], None]
 
 
-def _write_csv(table: pa.Table, grains: Grains, sink: Sink) -> None:
+def _write_csv(shown: Shown, sink: Sink) -> None:
+    table, grains = shown.table, shown.grains
     sink.write((",".join(csv_field(name) for name in table.column_names) + "\r\n").encode())
     for chunk in _slices(table):
         cells = [_whole(csv_cells(chunk[name], grains.get(name))) for name in chunk.column_names]
@@ -47,7 +49,8 @@ def _write_csv(table: pa.Table, grains: Grains, sink: Sink) -> None:
         _write_lines(lines, "\r\n", sink)
 
 
-def _write_json(table: pa.Table, grains: Grains, sink: Sink) -> None:
+def _write_json(shown: Shown, sink: Sink) -> None:
+    table, grains = shown.table, shown.grains
     sink.write(b"[")
     first = True
     for chunk in _slices(table):
@@ -62,11 +65,12 @@ def _write_json(table: pa.Table, grains: Grains, sink: Sink) -> None:
     sink.write(b"\n]\n")
 
 
-def _write_parquet(table: pa.Table, grains: Grains, sink: Sink) -> None:
-    pq.write_table(table, pa.PythonFile(sink, "w"), compression="zstd")
+def _write_parquet(shown: Shown, sink: Sink) -> None:
+    pq.write_table(shown.table, pa.PythonFile(sink, "w"), compression="zstd")
 
 
-def _write_xlsx(table: pa.Table, grains: Grains, sink: Sink) -> None:
+def _write_xlsx(shown: Shown, sink: Sink) -> None:
+    table = shown.table
     options = {
         "constant_memory": True,
         "strings_to_formulas": False,
@@ -135,15 +139,23 @@ FORMATS: dict[str, Format] = {
     "parquet": Format("parquet", "application/vnd.apache.parquet", _write_parquet),
     "json": Format("json", "application/json", _write_json),
     "xlsx": Format("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", _write_xlsx),
+    "html": Format("html", "text/html; charset=utf-8", write_page),
 }
 
 
-def check_fits(table: pa.Table, name: str) -> None:
-    """Refuse what a format cannot hold, before a byte is written."""
-    if name == "xlsx" and (table.num_rows > _SHEET_ROWS or table.num_columns > _SHEET_COLUMNS):
+def too_long(form: str, limit: int | None) -> str | None:
+    """Why so many rows cannot be asked for in a format; None when they can."""
+    if form != "xlsx" or limit is None or limit <= _SHEET_ROWS:
+        return None
+    return f"An xlsx sheet holds {_SHEET_ROWS:,} rows, and {limit:,} are asked for; take csv or parquet."
+
+
+def check_fits(form: str, rows: int, columns: int) -> None:
+    """Refuse what a format cannot hold, as soon as it is known and before a byte is written."""
+    if form == "xlsx" and (rows > _SHEET_ROWS or columns > _SHEET_COLUMNS):
         raise BadInput(
-            f"The report has {table.num_rows:,} rows and {table.num_columns:,} columns, and an xlsx sheet "
-            f"holds {_SHEET_ROWS:,} and {_SHEET_COLUMNS:,}; ask for csv or parquet, or set a limit."
+            f"The report has {rows:,} rows or more, of {columns:,} columns, and an xlsx sheet holds "
+            f"{_SHEET_ROWS:,} of {_SHEET_COLUMNS:,}; ask for csv or parquet, or set a limit."
         )
 
 

@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
-import pyarrow as pa
-
-from pipelines.datasets import read_row_groups, row_group_rows, row_group_stats
+from pipelines.datasets import read_batches, row_group_rows, row_group_stats
 from pipelines.plan import Json
 from pipelines.reports import grains, lookup
 from pipelines.reports.kernel import Batch, Partial, empty, merge, summarise
@@ -50,8 +48,23 @@ def scan(
     `batch` row groups are taken at once: one stays in a core's cache, several are better where rows do not
     become much fewer by grouping them. What is on the shelf is not read.
     """
-    program = replace(program, tables=lookup.load(store, program.question.lookups))
     partials: list[Partial] = []
+    for partial in stretches(program, store, payload, progress, batch, shelf):
+        partials.append(partial)
+        if sum(each.entries for each in partials) > _MERGE_AT:
+            partials = [merge(program, partials)]
+    return merge(program, partials) if partials else empty(program)
+
+
+def stretches(
+    program: Program,
+    store: Store,
+    payload: Json,
+    progress: Callable[[int], None],
+    batch: int,
+    shelf: Shelf | None,
+) -> Iterator[Partial]:
+    """The partials of a part's runs, see `scan`."""
     done = 0
     for run in payload["runs"]:
         partial = shelf.find(run) if shelf else None
@@ -60,12 +73,9 @@ def scan(
             partial = _stretch(program, store, run, batch, lambda rows: progress(done + rows))  # noqa: B023
             if shelf:
                 shelf.keep(run, partial, time.thread_time() - started)
-        partials.append(partial)
+        yield partial
         done += sum(row_group_rows(store, run["path"])[index] for index in run["row_groups"])
         progress(done)
-        if sum(each.entries for each in partials) > _MERGE_AT:
-            partials = [merge(program, partials)]
-    return merge(program, partials) if partials else empty(program)
 
 
 def _stretch(
@@ -82,16 +92,15 @@ def _stretch(
 
 def _partials(program: Program, store: Store, run: Json, batch: int) -> Iterator[tuple[int, Partial]]:
     """The partial of each batch of row groups with the rows it cost."""
+    program = replace(program, tables=lookup.load(store, program.question.lookups))
     texts = [name for name, kind in program.kinds.items() if kind.word == "text"]
     reads = [_joined(program, some) for some in _batched(_reads(program, store, run), batch)]
     for columns, group in groupby(reads, key=lambda read: read.columns):
         same = list(group)
         dictionary = [name for name in texts if name in columns]
-        indexes = [index for read in same for index in read.indexes]
-        tables = read_row_groups(store, run["path"], indexes, columns, dictionary=dictionary)
-        for read in same:
-            some = list(islice(tables, len(read.indexes)))
-            table = some[0] if len(some) == 1 else pa.concat_tables(some)
+        batches = [read.indexes for read in same]
+        tables = read_batches(store, run["path"], batches, columns, dictionary=dictionary)
+        for read, table in zip(same, tables, strict=True):
             yield read.rows, summarise(program, Batch(program, table, read.where, read.buckets))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from pipelines.errors import Fault, nearest
 from pipelines.plan import Json
@@ -36,12 +36,28 @@ class Entry(BaseModel):
         return self._at if self._bare else f"{self._at}/{name}"
 
 
+class LookupEntry(Entry):
+    """Columns of a small dataset, from the row whose `key` equals our column `on`; null where there is none.
+
+    They are columns like our own, called as there after the `prefix`.
+    """
+
+    dataset: str
+    version: int | None = Field(None, ge=0)
+    on: str = Field(min_length=1, max_length=1_000)
+    key: str = Field(min_length=1, max_length=1_000)
+    columns: list[str] = Field(min_length=1, max_length=100)
+    prefix: str = Field("", max_length=100)
+
+
 class Parameters(BaseModel):
-    """What a report type takes. Every type has a dataset and may pin its version."""
+    """What a report type takes. Every type has a dataset, may pin its version and look up in others."""
 
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=False)
     STAND_INS: ClassVar[Json] = {}  # for required members that are wrong: the others are still checked
     _complete: bool = PrivateAttr(True)
+
+    lookup: list[LookupEntry] = Field(default_factory=list, max_length=16)
 
     @property
     def complete(self) -> bool:

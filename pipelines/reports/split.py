@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.reports import tallies
-from pipelines.reports.grouping import Grouping, sortable
-from pipelines.reports.kernel import Partial, table_of
+from pipelines.reports.grouping import Grouping
+from pipelines.reports.kernel import Partial, slim, table_of
 from pipelines.reports.program import Program
+from pipelines.reports.sorting import sortable
 from pipelines.reports.tallies import Distinct
 from pipelines.reports.vector import FLOAT, INTEGER, Array, Kind, Vector, canonical, from_arrow
 
@@ -45,20 +46,44 @@ def cuts(program: Program, partial: Partial, buckets: int) -> list[Cut]:
 
 def by_keys(program: Program, partial: Partial, at: Sequence[Cut]) -> list[Partial]:
     """One partial a bucket; a group equal to a cut is in the bucket above it."""
-    groups = partial.groups.num_rows
-    places, marks = np.zeros(groups, np.int64), np.zeros(len(at), np.int64)
-    for index, vector in enumerate(_keys(program, partial)[: len(at[0]) if at else 0]):
+    partial = replace(partial, groups=slim(partial.groups))
+    groups, keys = partial.groups.num_rows, _keys(program, partial)
+    order, ends = np.arange(groups), _ends(keys, at)
+    if ends is None:
+        bucket = _buckets(keys, at)
+        order = np.argsort(bucket, kind="stable")
+        ends = np.searchsorted(bucket[order], np.arange(len(at) + 2))
+    pieces = [partial.take(order[low:high]) for low, high in pairwise(ends)]
+    pieces[0] = replace(pieces[0], read=partial.read, reused=partial.reused)
+    return pieces
+
+
+def _ends(keys: Sequence[Vector], at: Sequence[Cut]) -> Array | None:
+    """Where each bucket begins and ends; None unless groups lie in the order of their one whole number, a
+    null at the end: so they come from sorting."""
+    key, cut = keys[0], [each[0] for each in at]
+    groups = len(key)
+    if len(keys) > 1 or key.words is not None or key.data.dtype != np.int64 or None in cut:
+        return None
+    known = key.data if key.valid is None else key.data[: np.count_nonzero(key.valid)]
+    if len(known) < groups - 1 or np.any(known[1:] < known[:-1]):
+        return None
+    if key.valid is not None and not key.valid[: len(known)].all():
+        return None
+    return np.concatenate([[0], np.searchsorted(known, np.array(cut, np.int64)), [groups]])
+
+
+def _buckets(keys: Sequence[Vector], at: Sequence[Cut]) -> Array:
+    """The bucket of each group."""
+    places, marks = np.zeros(len(keys[0]), np.int64), np.zeros(len(at), np.int64)
+    for index, vector in enumerate(keys[: len(at[0]) if at else 0]):
         known = sorted({cut[index] for cut in at if cut[index] is not None})
         size = 2 * len(known) + 2
         places = places * size + _places(vector, known)
         exact = {value: 2 * place + 1 for place, value in enumerate(known)}
         marks = marks * size + np.array([exact.get(cut[index], size - 1) for cut in at], np.int64)
-    bucket = np.searchsorted(marks, places, side="right")
-    order = np.argsort(bucket, kind="stable")
-    ends = np.searchsorted(bucket[order], np.arange(len(at) + 2))
-    pieces = [partial.take(order[low:high]) for low, high in pairwise(ends)]
-    pieces[0] = replace(pieces[0], read=partial.read, reused=partial.reused)
-    return pieces
+    found: Array = np.searchsorted(marks, places, side="right")
+    return found
 
 
 def by_values(program: Program, partial: Partial, buckets: int) -> list[Partial]:

@@ -61,8 +61,10 @@ class Sum:
         return self.merge(groups, (_zeroed(value),))
 
     def merge(self, groups: Grouping, columns: Sequence[Vector]) -> Columns:
-        add = grouping.exact_sums if self.of.exact else grouping.float_sums
-        return (Vector(self.kinds[0], add(groups, columns[0].data)),)
+        value = columns[0]
+        if not self.of.exact:
+            return (Vector(FLOAT, grouping.float_sums(groups, value.data)),)
+        return (Vector(self.kinds[0], grouping.exact_sums(groups, value.data, value.bound)),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,8 @@ class Edge:
 def _zeroed(value: Vector) -> Vector:
     if value.valid is None:
         return value
-    return Vector(value.kind, np.where(value.valid, value.data, np.zeros(1, value.data.dtype)))
+    data = np.where(value.valid, value.data, np.zeros(1, value.data.dtype))
+    return Vector(value.kind, data, bound=value.bound)
 
 
 def _null_unless(vector: Vector, found: Array) -> Vector:

@@ -27,8 +27,6 @@ SAMPLES = 3  # row groups looked at, spread evenly
 MANY = 400_000  # groups, or tallied values, of all parts' partials together: from here on they are split
 _BUCKET = 250_000  # of them for one bucket
 _BUCKETS = (4, 64)  # at least (workers share them), at most
-_BATCH = STRETCH  # row groups at once where grouping hardly makes rows fewer
-_DENSE = 0.05  # groups and values a row, from where on that is so
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Strategy:
     by: str = "tree"
     buckets: int = 0
     cuts: Sequence[Cut] = field(default_factory=tuple)
-    batch: int = 1
+    batch: int = STRETCH
     seconds_a_row: float = 0.0
     rows: int = 0
 
@@ -67,9 +65,7 @@ def choose(program: Program, store: Store, found: Sequence[Piece]) -> Strategy:
     merged = kernel.merge(program, partials)
     rows = sum(partial.read for partial in partials)
     more = total / rows
-    seen = sum(partial.entries for partial in partials)
-    batch = _BATCH if seen > _DENSE * rows else 1
-    shape: dict[str, Any] = {"batch": batch, "seconds_a_row": took / rows, "rows": total}
+    shape: dict[str, Any] = {"seconds_a_row": took / rows, "rows": total}
     groups = _grown([partial.groups.num_rows for partial in partials], merged.groups.num_rows, more)
     entries = _grown([partial.entries for partial in partials], merged.entries, more)
     if groups >= MANY and program.key_kinds:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +18,29 @@ from pipelines.reports.vector import Array
 
 
 @dataclass(frozen=True, slots=True)
+class Chart:
+    """Which columns are drawn, and how: see `chart`. `split`: keys that make lines or rows of their own."""
+
+    kind: Literal["lines", "bars", "heat", "steps"]
+    along: Sequence[str]
+    values: Sequence[str]
+    split: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
-    """A report. `grains` says which columns are buckets of time; `notes` are sentences for its reader."""
+    """A report. `grains` says which columns are buckets of time, `keys` which name the rows, `chart` which
+    chart is meant where its shape does not tell; `title`, `about`, `notes` and `asked` (the parameters) are
+    for its reader."""
 
     table: pa.Table
     grains: Mapping[str, str] = field(default_factory=dict)
+    keys: Sequence[str] = ()
+    chart: Chart | None = None
     notes: tuple[str, ...] = ()
+    title: str = ""
+    about: str = ""
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +57,11 @@ class Reply:
     @property
     def shown(self) -> Shown:
         """The answer as it is."""
-        return Shown(self.table, self.grains)
+        return Shown(self.table, self.grains, self.keys)
+
+    @property
+    def keys(self) -> list[str]:
+        return [key.name for key in self.question.keys]
 
 
 def identify(table: pa.Table, names: Sequence[str]) -> tuple[pa.Table, Array]:

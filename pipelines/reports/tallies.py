@@ -19,13 +19,14 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from pipelines.reports.grouping import sortable, tally
+from pipelines.reports.sorting import sortable, tally
 from pipelines.reports.vector import Array, Vector, canonical, floats
 
 DISTINCT_BOUND = 1 << 20  # different values of one group: 8 MB
 QUANTILE_BOUND = 1 << 12
 _DIGITS = 52  # binary digits of a float after its first
 _DROPPED = (32, 36, *range(38, 53))  # binary digits that may go
+_LOOKS = (42, _DROPPED[0], 0)  # how many are tried, one after another
 _INFINITE = 0x7FF0_0000_0000_0000
 
 
@@ -148,8 +149,23 @@ class Quantile:
 
     def begin(self, codes: Array, value: Vector, groups: int) -> Tally:
         codes, value = _present(codes, value)
-        keys = sortable(canonical(floats(value)))
-        return self._reduced(codes, keys, None, np.zeros(groups, np.int64))
+        keys, loss, pieces = _bits(value), np.zeros(groups, np.int64), []
+        # without the digits that a group of many values loses anyway there is far less to sort
+        for dropped in _LOOKS if len(keys) > QUANTILE_BOUND and _shiftable(keys) else (0,):
+            found, values, counts = tally(codes, keys >> dropped)
+            settled = (np.bincount(found, minlength=groups) > QUANTILE_BOUND) | (dropped == 0)
+            loss[settled & (loss == 0)] = dropped
+            kept = settled[found]
+            pieces.append((found[kept], values[kept] << dropped, counts[kept]))
+            left = ~settled[codes]
+            if not left.any():
+                break
+            codes, keys = codes[left], keys[left]
+        found, values, counts = (np.concatenate(each) for each in zip(*pieces, strict=True))
+        if len(pieces) > 1:
+            order = np.argsort(found, kind="stable")
+            found, values, counts = found[order], values[order], counts[order]
+        return self._bounded(found, values, counts, loss)
 
     def merge(self, codes: Sequence[Array], tallies: Sequence[Tally], groups: int) -> Tally:
         loss = np.zeros(groups, np.int64)
@@ -165,7 +181,12 @@ class Quantile:
         return float(2.0 ** (most - 1 - _DIGITS)) if most else 0.0
 
     def _reduced(self, codes: Array, values: Array, counts: Array | None, loss: Array) -> Tally:
-        found, values, weights = tally(codes, values, counts)
+        shift = int(loss.min(initial=_DIGITS)) if _shiftable(values) else 0
+        found, values, weights = tally(codes, values >> shift, counts)
+        return self._bounded(found, values << shift, weights, loss)
+
+    def _bounded(self, found: Array, values: Array, weights: Array, loss: Array) -> Tally:
+        """No more entries of a group than there may be."""
         sizes = np.bincount(found, minlength=len(loss))
         if (sizes <= QUANTILE_BOUND).all():
             return Tally(sizes, loss, values, weights)
@@ -207,6 +228,17 @@ def _present(codes: Array, value: Vector) -> tuple[Array, Vector]:
         return codes, value
     rows = np.flatnonzero(value.valid)
     return codes[rows], Vector(value.kind, value.data[rows], None, value.words)
+
+
+def _bits(value: Vector) -> Array:
+    """The numbers as floats, as whole numbers in the same order; one for all NaN, one for both zeros."""
+    data = floats(value)
+    return sortable(data if value.kind.exact else canonical(data))
+
+
+def _shiftable(values: Array) -> bool:
+    """Whether the last digits of none tell it from another: those of -inf do."""
+    return len(values) == 0 or int(values.min()) > ~_INFINITE
 
 
 def _keys(value: Vector) -> Array:

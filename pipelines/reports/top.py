@@ -26,7 +26,7 @@ from pipelines.reports.entries import (
 )
 from pipelines.reports.question import Order, Question
 from pipelines.reports.shape import AT
-from pipelines.reports.table import Reply, Shown
+from pipelines.reports.table import Chart, Reply, Shown
 
 NAME = "top"
 TITLE = "Top"
@@ -99,13 +99,14 @@ def finish(parameters: TopParameters, replies: Sequence[Reply]) -> Shown:
     if measures[0].op in _ADDITIVE:
         values = columns[measures[0].name].to_pylist()
         columns["share"] = pa.array([_share(value, total) for value in values], pa.float64())
+    chart = Chart("bars", keys, [measures[0].name])
     notes = []
     if more and _same(first[parameters.n - 1], first[parameters.n]):
         notes.append(
             f"More groups have the same {measures[0].name} as the last one shown; which of them are among "
             f"the first {parameters.n} was decided by the order of {', '.join(keys)}."
         )
-    return Shown(pa.table(columns), ranked.grains, tuple(notes))
+    return Shown(pa.table(columns), ranked.grains, keys, chart, tuple(notes))
 
 
 def _ranks(values: Sequence[Any]) -> list[int]:

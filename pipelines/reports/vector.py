@@ -75,12 +75,16 @@ def exact_kind(scale: int) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """Values of one kind. `valid` is None when none is null; at a null stands a zero."""
+    """Values of one kind. `valid` is None when none is null; at a null stands a zero.
+
+    `bound`: no whole number here is further from zero; None where nobody has looked.
+    """
 
     kind: Kind
     data: Array
     valid: Array | None = None
     words: pa.Array | None = None
+    bound: int | None = None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -88,7 +92,12 @@ class Vector:
     def take(self, rows: Array) -> Vector:
         """The vector of some rows: by position or by a mask."""
         valid = None if self.valid is None else self.valid[rows]
-        return Vector(self.kind, self.data[rows], valid, self.words)
+        return Vector(self.kind, self.data[rows], valid, self.words, self.bound)
+
+    @property
+    def reach(self) -> int:
+        """How far from zero its whole numbers are at most."""
+        return magnitude(self.data) if self.bound is None else self.bound
 
     @property
     def nulls(self) -> int:

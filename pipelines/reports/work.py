@@ -18,7 +18,7 @@ from pipelines.reports.kernel import Partial
 from pipelines.reports.program import Program, prepare
 from pipelines.reports.question import Question
 from pipelines.reports.reuse import Shelf
-from pipelines.reports.scan import scan
+from pipelines.reports.scan import scan, stretches
 from pipelines.reports.strategy import Strategy
 from pipelines.store import Store
 
@@ -35,6 +35,11 @@ class Work:
         """The partial of some row groups; where there are buckets, what finds its pieces, put at `key`."""
         program, chosen = self.program, self.strategy
         shelf = Shelf(store, program, self.shelf) if self.shelf else None
+        if chosen.by == "keys" and not program.tallies:
+            # many groups hardly become fewer by merging them twice: that is left to their bucket
+            found = stretches(program, store, payload, progress, chosen.batch, shelf)
+            split_up = [split.by_keys(program, partial, chosen.cuts) for partial in found]
+            return spill.put(store, key, list(zip(*split_up, strict=True)))
         partial = scan(program, store, payload, progress, chosen.batch, shelf)
         if not chosen.buckets:
             return partial
@@ -43,7 +48,7 @@ class Work:
             if chosen.by == "keys"
             else split.by_values(program, partial, chosen.buckets)
         )
-        return spill.put(store, key, pieces)
+        return spill.put(store, key, [(piece,) for piece in pieces])
 
     def takes(self, bucket: int | None) -> bool:
         """Whether there is something to combine in a bucket; what has no buckets is combined in the first."""
@@ -53,7 +58,8 @@ class Work:
         """One partial of several, in part order; of a bucket by key already the answer."""
         if bucket is None or not self.strategy.buckets:
             return kernel.merge(self.program, partials)
-        whole = kernel.merge(self.program, [spill.get(store, token, bucket) for token in partials])
+        pieces = [piece for token in partials for piece in spill.get(store, token, bucket)]
+        whole = kernel.merge(self.program, pieces)
         return (
             answer(self.program, whole) if self.strategy.by == "keys" else split.settle(self.program, whole)
         )

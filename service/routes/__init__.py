@@ -1,13 +1,14 @@
 """HTTP in, one use case of `service.jobs`, HTTP out: one blueprint a resource.
 
-    reports, imports, jobs, operations, datasets, system, pages    the resources
+    reports, imports, videos, jobs, events, operations, datasets, system, pages    the resources
     site.py         what the routes need of the engine behind them, and the address clients see
     guard.py        which requests are let in; headers every answer carries
     problems.py     every refusal as problem+json
     documents.py    the bodies of the wire, as pydantic models: OpenAPI is generated from them
     requests.py     JSON bodies, submission headers, `wait`
     uploads.py      files on their way into the store
-    answers.py      the 202, conditional answers
+    answers.py      the 202, conditional answers, who may wait and how fast one may ask
+    metrics.py      what was served and what there is, for Prometheus
     downloads.py    files on their way out
 
 Must not know Dask, SQL or how anything is computed.

@@ -26,6 +26,10 @@ class DatasetPath(BaseModel):
     name: str = Field(description="The name of a dataset.")
 
 
+class VersionPath(DatasetPath):
+    version: int = Field(ge=0, description="The number of a version.")
+
+
 class PreviewQuery(Query):
     limit: int = Field(20, ge=1, le=1000)
 
@@ -41,21 +45,27 @@ def get_dataset(path: DatasetPath, query: NoQuery) -> Response:
     """Schema, size and versions of a dataset"""
     catalog = site().jobs.catalog
     document = _document(catalog.get(path.name))
-    versions = [
-        {**each, "created": each["created"].isoformat().replace("+00:00", "Z")}
-        for each in catalog.versions(path.name)
-    ]
-    return reply({**document, "versions": versions})
+    return reply(
+        {**document, "versions": [_version(path.name, each) for each in catalog.versions(path.name)]}
+    )
+
+
+@api.get("/api/datasets/<name>/versions/<version>")
+def get_version(path: VersionPath, query: NoQuery) -> Response:
+    """Where a version came from: source, options and the receipt of its import"""
+    found = site().jobs.catalog.version(path.name, path.version)
+    return reply({**_version(path.name, found), "receipt": found["receipt"]})
 
 
 @api.get("/api/datasets/<name>/preview")
 def preview_dataset(path: DatasetPath, query: PreviewQuery) -> Response:
     """The first rows, as a report in JSON would show them"""
     from pipelines.reports.render import FORMATS  # Arrow: not before somebody looks at data
+    from pipelines.reports.table import Shown
 
     table = site().jobs.catalog.preview(path.name, query.limit)
     rows = io.BytesIO()
-    FORMATS["json"].write(table, {}, Sink(rows))
+    FORMATS["json"].write(Shown(table), Sink(rows))
     columns = json.dumps(table.column_names, ensure_ascii=False)
     # put together as text: numbers keep all their digits
     name = json.dumps(path.name)
@@ -68,6 +78,13 @@ def delete_dataset(path: DatasetPath, query: NoQuery) -> Response:
     """Remove a dataset with all its versions"""
     site().jobs.catalog.delete(path.name)
     return Response(status=204)
+
+
+def _version(name: str, version: Json) -> Json:
+    told = {key: value for key, value in version.items() if key != "receipt"}
+    own = f"/api/datasets/{name}/versions/{version['version']}"
+    created = version["created"].isoformat().replace("+00:00", "Z")
+    return {**told, "created": created, "links": [{"rel": "self", "href": own}]}
 
 
 def _document(dataset: Dataset) -> Json:

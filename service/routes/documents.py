@@ -15,9 +15,10 @@ from pydantic.alias_generators import to_camel
 from pipelines.plan import Json
 from service.errors import problem
 from service.eta import Estimate
-from service.jobs import QueuePlace
 from service.model import Job, JobState
+from service.pace import pace_in_words
 from service.routes.site import absolute
+from service.waiting import QueuePlace
 
 
 class Wire(BaseModel):
@@ -94,6 +95,7 @@ class Result(Wire):
     sha256: str
     expires: datetime | None = None
     notes: list[str] | None = None
+    media: dict[str, Any] | None = None
 
 
 class Link(Wire):
@@ -131,6 +133,14 @@ class JobDocument(Wire):
 class JobList(Wire):
     jobs: list[JobDocument]
     cursor: str | None
+    links: list[Link]
+
+
+class JobChanges(Wire):
+    """What changed since a cursor, each job as it is now; the one that changed last comes last."""
+
+    jobs: list[JobDocument]
+    cursor: str
     links: list[Link]
 
 
@@ -224,6 +234,7 @@ def job_document(
         sha256=artifact.sha256,
         expires=job.expires,
         notes=list(artifact.notes) or None,
+        media=artifact.media,
     )
     return JobDocument(
         id=job.id,
@@ -234,12 +245,12 @@ def job_document(
         progress=job.percent,
         units=Units(done=progress.done, total=progress.total, kind=progress.unit),
         phase=progress.phase,
-        message=job.message,
+        message=job.message or pace_in_words(job),
         created=job.created,
         started=job.started,
         updated=job.updated,
         finished=job.finished,
-        eta=estimate and Eta(seconds=estimate.seconds, p90=estimate.p90, basis=estimate.basis),
+        eta=None if estimate is None else eta_document(estimate),
         queue=queue and Queue(position=queue.position, reason=queue.reason),
         health=Liveness(
             last_progress_at=job.last_progress,
@@ -252,6 +263,10 @@ def job_document(
         error=None if (error := error_document(job)) is None else Problem(**error),
         links=_links(job),
     ).to_json()
+
+
+def eta_document(estimate: Estimate) -> Eta:
+    return Eta(seconds=estimate.seconds, p90=estimate.p90, basis=estimate.basis)
 
 
 def error_document(job: Job) -> Json | None:
@@ -277,7 +292,9 @@ def _links(job: Job) -> list[Link]:
     links = [Link(rel="self", href=own), Link(rel="status", href=status_path(job))]
     if not job.ended:
         links.append(Link(rel="cancel", href=f"{own}/cancel"))
+    if job.state in (JobState.FAILED, JobState.DISMISSED):
+        links.append(Link(rel="retry", href=f"{own}/retry"))
     if job.state is JobState.SUCCESSFUL:
         links += [Link(rel="result", href=download_path(job)), Link(rel="results", href=f"{own}/results")]
-    links.append(Link(rel="alternate", href=f"/jobs/{job.id}"))
+    links += [Link(rel="events", href=f"{own}/events"), Link(rel="alternate", href=f"/jobs/{job.id}")]
     return [*links, Link(rel="collection", href="/api/jobs")]

@@ -8,10 +8,11 @@ from flask import Response, request
 from pydantic import BaseModel, Field
 
 from pipelines.errors import Fault, InvalidRequest, nearest
-from pipelines.imports.rejects import HEADER, read_rejects
+from pipelines.imports.rejects import HEADER, read_rejects, rejects_of_failed
 from pipelines.plan import Json
 from service.errors import Refused
 from service.jobs import Upload
+from service.model import JobState
 from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, status_view
 from service.routes.downloads import blocks, disposition, download
@@ -75,7 +76,7 @@ def create_import() -> Response:
         return _submit(*_raw())
     if request.mimetype == "multipart/form-data":
         form = form_upload(site().store)
-        return _submit(form.dataset, form.uploads, form.options)
+        return _submit(form.required, form.uploads, form.json)
     if is_json():
         return _submit(*_named(json_object()))
     raise Refused(
@@ -88,7 +89,7 @@ def create_import() -> Response:
 @api.get("/api/imports/<id>", responses={"200": wire.JobDocument})
 def import_job(path: JobPath, query: WaitQuery) -> Response:
     """An import as a job"""
-    return observed(path.id, "import", query.wait, job_view)
+    return observed(path.id, "import", query.wait, job_view, every_change=True)
 
 
 @api.get("/api/imports/<id>/status", responses={"200": wire.ResultStatus})
@@ -105,10 +106,12 @@ def import_download(path: JobPath, query: NoQuery) -> Response:
 
 @api.get("/api/imports/<id>/rejects", responses={"200": FILE})
 def import_rejects(path: JobPath, query: NoQuery) -> Response:
-    """The rejected rows of a successful import as CSV; a failed one says its first bad rows in its error"""
-    job, artifact = site().jobs.artifact(site().jobs.get(path.id, "import").id)
-    store = site().store
-    key = read_rejects(store, artifact.path)
+    """The rejected rows of an import as CSV, also of one that failed because they were too many"""
+    job, store = site().jobs.get(path.id, "import"), site().store
+    key = rejects_of_failed(store, job.id) if job.state is JobState.FAILED else None
+    if key is None:
+        job, artifact = site().jobs.artifact(job.id)
+        key = read_rejects(store, artifact.path)
     headers = {"Content-Disposition": disposition(f"rejects-{job.id}.csv")}
     kind = "text/csv; charset=utf-8"
     if key is None:
@@ -144,7 +147,9 @@ def _raw() -> tuple[str, Upload, Json | None]:
         faults.append(Fault("/source", "filename is missing; add &filename=F to the address."))
     options = _header_options(faults)
     if faults or dataset is None or name is None:
-        raise InvalidRequest([*faults, *(site().jobs.import_faults(dataset, options) if dataset else ())])
+        asked = {"dataset": dataset, "options": options}
+        beside = site().jobs.faults_beside("import", asked) if dataset else ()
+        raise InvalidRequest([*faults, *beside])
     return dataset, raw_upload(site().store, name), options
 
 
@@ -172,7 +177,8 @@ def _named(body: Json) -> tuple[Any, Any, Any]:
         Fault(f"/{name}", f"{name!r} is missing.") for name in ("dataset", "source") if name not in body
     ]
     if unknown or missing:
-        rest = site().jobs.import_faults(body.get("dataset"), body.get("options"))
+        given = {"dataset": body.get("dataset"), "options": body.get("options")}
+        rest = site().jobs.faults_beside("import", given)
         kept = [each for each in rest if each.pointer != "/dataset" or "dataset" in body]
         raise InvalidRequest([*unknown, *missing, *kept])
     return body["dataset"], body["source"], body.get("options")

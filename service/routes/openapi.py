@@ -10,7 +10,7 @@ from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models import Tag
 from pydantic import BaseModel
 
-_SUBMISSIONS = ("/api/reports", "/api/imports")
+_SUBMISSIONS = ("/api/reports", "/api/imports", "/api/videos")
 _SCHEMA = "#/components/schemas"
 _HEADERS = {
     "Idempotency-Key": "The same key and body again: the first 202 again; another body: 422.",
@@ -29,6 +29,12 @@ PROBLEM: dict[str | int | HTTPStatus, Any] = {
 FILE: dict[str, Any] = {
     "description": "The bytes; strong ETag, Repr-Digest, ranges",
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+}
+
+
+EVENT_STREAM: dict[str, Any] = {
+    "description": "Events `state`, `progress` and `done` with ids to resume from by Last-Event-ID",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
 
 

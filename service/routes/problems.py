@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from pipelines.errors import BadInput, Fault, InvalidRequest, NoSpace, PipelineError, UnknownDataset, nearest
-from service.errors import PROBLEMS, NotReady, ServiceError, Unavailable, problem
-from service.model import retry_after
+from service.errors import PROBLEMS, NotReady, ServiceError, TooFast, Unavailable, problem
+from service.pacing import pause
 from service.routes.site import site
 
 log = structlog.get_logger()
@@ -74,8 +74,10 @@ def _invalid(error: InvalidRequest) -> Response:
 def _refused(error: ServiceError) -> Response:
     response = answer(error.code, error.detail, status=error.status, title=error.title)
     if isinstance(error, NotReady):
-        estimate = site().jobs.estimate(error.job)
-        response.headers["Retry-After"] = str(retry_after(estimate.seconds if estimate else None))
+        estimate = site().jobs.waiting.estimate(error.job)
+        response.headers["Retry-After"] = str(pause(estimate.seconds if estimate else None))
+    elif isinstance(error, TooFast):
+        response.headers["Retry-After"] = str(error.seconds)
     elif isinstance(error, Unavailable):
         response.headers["Retry-After"] = "5"
     return response

@@ -20,7 +20,7 @@ api = blueprint("reports")
 class ReportRequest(BaseModel):
     reportType: str = Field(examples=["yearly-sales"])
     parameters: dict[str, Any] = Field({}, examples=[{"year": "2023"}])
-    format: str = Field("csv", description="csv, parquet, json or xlsx")
+    format: str = Field("csv", description="csv, parquet, json, xlsx (1,048,575 rows) or html")
 
 
 @api.post(
@@ -37,7 +37,7 @@ def create_report(query: NoQuery) -> Response:
 @api.get("/api/reports/<id>", responses={"200": wire.JobDocument})
 def report_job(path: JobPath, query: WaitQuery) -> Response:
     """A report as a job"""
-    return observed(path.id, "report", query.wait, job_view)
+    return observed(path.id, "report", query.wait, job_view, every_change=True)
 
 
 @api.get("/api/reports/<id>/status", responses={"200": wire.ReportStatus})

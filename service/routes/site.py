@@ -14,8 +14,10 @@ from flask import current_app, request
 
 from pipelines.store import Store
 from service.jobs import Jobs
+from service.pacing import Pacing
 
-_WAITERS = 16  # of 64 threads: a poll that waits must never keep a submission out
+# Of the server's threads (`service.server`), which each of these holds: neither may keep a submission out.
+_WAITERS, _STREAMS = 224, 64
 
 
 class Health(Protocol):
@@ -31,6 +33,26 @@ class Health(Protocol):
     def dispatching(self) -> bool: ...
 
 
+class Room:
+    """So many may be in at once; nobody waits to get in. `taken` are in now, `refused` found no room."""
+
+    def __init__(self, places: int) -> None:
+        self.places, self.taken, self.refused = places, 0, 0
+        self._lock = threading.Lock()
+
+    def enter(self) -> bool:
+        with self._lock:
+            if self.taken >= self.places:
+                self.refused += 1
+                return False
+            self.taken += 1
+            return True
+
+    def leave(self) -> None:
+        with self._lock:
+            self.taken -= 1
+
+
 @dataclass(frozen=True)
 class Site:
     """Made once by the app. `base_url` is what clients see, None where only this machine is served."""
@@ -40,9 +62,9 @@ class Site:
     health: Callable[[], Health]
     scheduler: Callable[[], str | None]
     base_url: str | None = None
-    waiters: threading.BoundedSemaphore = field(
-        default_factory=lambda: threading.BoundedSemaphore(_WAITERS), repr=False
-    )
+    waiters: Room = field(default_factory=lambda: Room(_WAITERS), repr=False)
+    streams: Room = field(default_factory=lambda: Room(_STREAMS), repr=False)
+    pacing: Pacing = field(default_factory=Pacing, repr=False)
 
 
 def site() -> Site:

@@ -1,6 +1,7 @@
 """The tracker remembers: jobs and their history on SQLite or PostgreSQL. The one importer of SQLAlchemy."""
 
 from service.eta import Run
+from service.tracker.changes import Changes, Mark
 from service.tracker.clock import SteadyClock, utcnow
 from service.tracker.lock import HomeInUse, HomeLock
 from service.tracker.migrations import WrongSchema
@@ -8,8 +9,10 @@ from service.tracker.records import Page, ProgressUpdate
 from service.tracker.tracker import Tracker
 
 __all__ = [
+    "Changes",
     "HomeInUse",
     "HomeLock",
+    "Mark",
     "Page",
     "ProgressUpdate",
     "Run",

@@ -28,9 +28,11 @@ dumps = partial(json.dumps, allow_nan=False, separators=(",", ":"))  # NaN is no
 
 
 class Database(ABC):
-    """`look_again` is how many seconds a waiter may trust that nobody else changed a row."""
+    """`look_again` is how many seconds a waiter may trust that nobody else changed a row; `in_order` says
+    that events become visible in the order of their numbers."""
 
     look_again: float
+    in_order: bool
 
     def __init__(self) -> None:
         self._prepared: dict[Callable[[Database], Executable], Executable] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from service.eta import Run
 from service.model import Event, JobState
@@ -18,6 +18,12 @@ def events(connection: Connection, job_id: str, after: int, limit: int) -> list[
         .limit(limit)
     )
     return [to_event(row) for row in rows]
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Jobs by state."""
+    query = select(job.c.state, func.count()).group_by(job.c.state)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def runs(connection: Connection, kind: str, type: str, limit: int) -> list[Run]:

@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 class PostgresDatabase(Database):
     look_again = 0.25
+    in_order = False
 
     def __init__(self, url: URL) -> None:
         super().__init__()

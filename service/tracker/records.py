@@ -82,6 +82,7 @@ def to_job(row: Row[Any]) -> Job:
         error=None if row.error is None else JobError(**row.error),
         run_epoch=row.run_epoch,
         cluster=row.cluster,
+        equal=row.equal,
         losses=row.losses,
         outcome=row.outcome,
         leader=row.leader or None,

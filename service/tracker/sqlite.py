@@ -41,6 +41,7 @@ _log = logging.getLogger("haulier.tracker")
 
 class SqliteDatabase(Database):
     look_again = 1.0
+    in_order = True
 
     def __init__(self, path: Path, clock: Clock, lease_clock: Clock) -> None:
         super().__init__()

@@ -7,18 +7,19 @@ somebody holds the job, the epoch; no row means somebody was first, and the meth
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, func, make_url, select
+from sqlalchemy import Connection, make_url, select
 
 from pipelines.plan import Artifact, Json
 from service.eta import Run
 from service.model import Event, Job, JobError, JobState, NewJob
-from service.tracker import acceptance, history, leases, migrations, moves, queue, retention
+from service.tracker import acceptance, changes, history, leases, migrations, moves, queue, removal, retention
+from service.tracker.changes import Changes, Mark
 from service.tracker.clock import Clock, SteadyClock, utcnow
 from service.tracker.database import Database, reachable
 from service.tracker.postgres import PostgresDatabase, postgres_engine
@@ -26,13 +27,15 @@ from service.tracker.records import Page, ProgressUpdate, from_cursor, to_cursor
 from service.tracker.sqlite import SqliteDatabase
 from service.tracker.tables import LEASED, job
 from service.tracker.transaction import Transaction
+from service.tracker.watchers import ANY, Watchers
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Tracker:
-    """Thread-safe. `accepted` is set when there is something for this process's dispatcher to see.
+    """Thread-safe. `accepted` is set when there is something for this process's dispatcher to see, `leaving`
+    when nobody is to wait for changes any more.
 
     `clock` tells the time that the rows are written by, for whoever compares with it.
     """
@@ -41,8 +44,8 @@ class Tracker:
         self.database = database
         self.clock = clock
         self.accepted = threading.Event()
-        self._watched: dict[str, list[threading.Event]] = {}
-        self._watch_lock = threading.Lock()
+        self.leaving = threading.Event()
+        self._watchers = Watchers()
 
     @classmethod
     def open(cls, url: str, *, clock: Clock | None = None, lease_clock: Clock | None = None) -> Tracker:
@@ -125,9 +128,14 @@ class Tracker:
     def events(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         return self.database.read(lambda connection: history.events(connection, job_id, after, limit))
 
+    def changes(self, owner: str, mark: Mark | None, limit: int = 200) -> Changes:
+        """Jobs of an owner that changed after a mark; without one up to `limit` active jobs."""
+        if mark is None:
+            return self.database.read(lambda c: changes.present(c, self.database, owner, limit))
+        return self.database.read(lambda c: changes.since(c, self.database, owner, mark))
+
     def counts(self) -> dict[JobState, int]:
-        query = select(job.c.state, func.count()).group_by(job.c.state)
-        found = {row[0]: row[1] for row in self.database.read(lambda c: c.execute(query).all())}
+        found = self.database.read(history.counts)
         return {state: found.get(state.value, 0) for state in JobState}
 
     def ahead(self, job_id: str) -> int:
@@ -224,6 +232,13 @@ class Tracker:
         """Mark a result as gone, for all that share it; before its file goes. False when it was already."""
         return self._write(retention.remove, job_id)
 
+    def erase(self, job_id: str) -> bool:
+        """Take an ended job and its history away, and its result from all that share it; before the file.
+
+        False when there is none, or it is active.
+        """
+        return self._write(removal.erase, job_id)
+
     def states(self, ids: Iterable[str]) -> dict[str, JobState]:
         """The states of those ids that are jobs."""
         return self.database.read(lambda connection: retention.states(connection, ids))
@@ -242,42 +257,29 @@ class Tracker:
         """From now on hear what other processes change, until `close`; nothing to do on SQLite."""
         self.database.listen(self._heard, self._missed)
 
-    @contextmanager
-    def watch(self, job_id: str) -> Iterator[threading.Event]:
-        """An event that is set after each commit that changed the job; of others only if we `listen`."""
-        changed = threading.Event()
-        with self._watch_lock:
-            self._watched.setdefault(job_id, []).append(changed)
-        try:
-            yield changed
-        finally:
-            with self._watch_lock:
-                self._watched[job_id].remove(changed)
-                if not self._watched[job_id]:
-                    del self._watched[job_id]
+    def watch(self, job_id: str = ANY) -> AbstractContextManager[threading.Event]:
+        """An event set after each commit that changed the job (or any); of others only if we `listen`."""
+        return self._watchers.watch(job_id)
+
+    def leave(self) -> None:
+        """Wake all who wait for a change: the service is about to end, and they are to ask the next one."""
+        self.leaving.set()
+        self._watchers.touch_all()
 
     @property
     def look_again(self) -> float:
-        """Seconds after which a watcher must look by itself, because other processes may write as well."""
+        """Seconds after which a watcher must look by itself, because others may write as well."""
         return self.database.look_again
-
-    def _touch(self, *job_ids: str) -> None:
-        with self._watch_lock:
-            for job_id in job_ids:
-                for changed in self._watched.get(job_id, ()):
-                    changed.set()
 
     def _heard(self, job_id: str | None) -> None:
         if job_id is None:
             self.accepted.set()
         else:
-            self._touch(job_id)
+            self._watchers.touch([job_id])
 
     def _missed(self) -> None:
         self.accepted.set()
-        with self._watch_lock:
-            watched = list(self._watched)
-        self._touch(*watched)
+        self._watchers.touch_all()
 
     def _write(self, move: Callable[Concatenate[Transaction, P], T], *args: P.args, **more: P.kwargs) -> T:
         def operation(connection: Connection) -> tuple[T, Transaction]:
@@ -285,7 +287,7 @@ class Tracker:
             return move(tx, *args, **more), tx
 
         result, tx = self.database.write(operation)
-        self._touch(*tx.touched)
+        self._watchers.touch(tx.touched)
         if tx.work:
             self.accepted.set()
         if tx.touched or tx.work:

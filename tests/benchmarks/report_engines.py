@@ -250,7 +250,8 @@ def _planned(asked: Asked, home: str, make: Callable[[Json], Json]) -> Json:
         "format": "parquet",
     }
     plan = make(pipeline.parse(body, Catalog(store)).spec)
-    plan["spec"]["shelf"] = None  # neither keeps nor uses what is kept
+    for work in plan["spec"]["works"]:
+        work["shelf"] = None  # neither keeps nor uses what is kept
     return plan
 
 

@@ -52,7 +52,8 @@ ROWS: dict[int, Row] = {
     1: Row("API killed while it accepts", _in("api_faults", "killed_while_accepting_a_retry_finds_one_job")),
     2: Row(
         "API told to leave under load",
-        _in("api_faults", "sigterm_under_load_keeps_every_202"),
+        _in("api_faults", "sigterm_under_load_keeps_every_202")
+        + _in("waiting_faults", "those_who_wait_do_not_keep_the_server_from_leaving"),
         "that readiness fails first cannot be seen: the server stops taking connections at once",
     ),
     3: Row("API frozen for 10 s", _in("api_faults", "a_frozen_server_makes_no_second_job_of_a_retry")),
@@ -70,7 +71,10 @@ ROWS: dict[int, Row] = {
         _in("api_faults", "fifty_threads_with_one_key_get_one_job"),
         "keys of other tenants come with API keys, a later issue",
     ),
-    7: Row("200 event streams", reason="server-sent events are a later issue"),
+    7: Row(
+        "event streams and long polls while the server is killed",
+        _in("waiting_faults", "who_waits_when_the_server_is_killed_learns_the_end"),
+    ),
     8: Row("body bombs", _in("api_faults", "body_bombs_are_refused_in_bounded_memory")),
     9: Row(
         "dispatcher killed with running and queued jobs",

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import child
 from pipelines.errors import BadInput, Canceled
-from pipelines.imports import child, records, unpack
+from pipelines.imports import records, unpack
 from pipelines.run import Context
 from tests.pipelines.importing import Workshop
 

@@ -150,8 +150,8 @@ def test_given_edges_and_widths_are_kept(sales: Workshop) -> None:
     found = [row for row in table.to_pylist() if row["part"] == "bin"]
     assert [row["from"] for row in found] == [2.5 * n for n in range(17)]
     assert sum(row["rows"] for row in found) == len(units)
-    with pytest.raises(BadInput, match=r"40,001 bins of width 0.001"):
-        ask(sales, "distribution", {"dataset": "sales", "of": "units", "width": 0.001})
+    with pytest.raises(BadInput, match=r"80,001 bins of width 0.0005"):
+        ask(sales, "distribution", {"dataset": "sales", "of": "units", "width": 0.0005})
 
 
 def test_a_distribution_of_nothing_has_no_bins(sales: Workshop) -> None:

@@ -86,6 +86,16 @@ def test_json_prints_the_wire_body(run: Run, script: Script, capsys: pytest.Capt
     assert script.paths[-1] == "GET /api/jobs?status=running&limit=20"
 
 
+def test_a_retry_prints_the_id_of_the_new_job(
+    run: Run, script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.then(200, document()).then(202, {"id": "again", "status": "NotStarted"})
+    script.then(200, {**document(), "id": "again"})
+    assert run("retry", JOB) == 0
+    assert capsys.readouterr().out == "again\n"
+    assert script.paths[-2:] == [f"POST /api/jobs/{JOB}/retry", "GET /api/jobs/again"]
+
+
 def test_lists_are_tables(run: Run, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
     script.then(200, {"jobs": [document(progress=40)], "cursor": None})
     assert run("list") == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.datasets import Catalog, Column, Commit, Fragment, Mode, commit_fragments, write_fragment
+from pipelines.errors import UnknownDataset
 from pipelines.imports.request import parse
 from pipelines.plan import Artifact, Json
 from pipelines.store import Store
@@ -32,9 +34,9 @@ class House:
     now: list[float] = field(default_factory=lambda: [0.0])
     epochs: dict[str, int] = field(default_factory=dict)
 
-    def retention(self, keep_bytes: int = 1 << 30) -> Retention:
+    def retention(self, keep_bytes: int = 1 << 30, **more: Any) -> Retention:
         return Retention(
-            self.tracker, self.store, keep_bytes=keep_bytes, grace=GRACE, clock=lambda: self.now[0]
+            self.tracker, self.store, keep_bytes=keep_bytes, grace=GRACE, clock=lambda: self.now[0], **more
         )
 
     def put(self, key: str, size: int = 10) -> str:
@@ -125,6 +127,67 @@ def test_uploads_stay_while_an_import_needs_them(house: House) -> None:
     assert last.orphans == 1
     assert [key for key in house.stored() if key.startswith("uploads")] == [waiting, second]
     assert house.store.children("uploads") == ("a", "b")
+
+
+def sales(house: House, job: str, mode: str, rows: int) -> None:
+    """A version of the dataset sales."""
+    table = pa.table({"n": pa.array(range(rows), pa.int64())})
+    fragment = write_fragment(house.store, f"datasets/sales/{job}-0-0-1.parquet", table, None)
+    commit = Commit("sales", Mode(mode), (Column("n", "integer"),), None, job, 1, {})
+    commit_fragments(house.store, commit, [fragment])
+
+
+def test_versions_go_by_age_but_never_the_newest_nor_one_that_a_job_reads(house: House) -> None:
+    jobs = [house.accept() for _ in range(4)]
+    for number, (job, mode) in enumerate(zip(jobs, ("create", "append", "replace", "append"), strict=True)):
+        house.succeed(job)
+        sales(house, job, mode, 10 + number)
+    catalog = Catalog(house.store)
+
+    def fragments() -> list[str]:
+        keys = [stat.key for stat in house.store.list("datasets")]
+        return [key.split("/")[-1].split("-")[0] for key in keys if key.endswith(".parquet")]
+
+    reader = house.accept("report", works=[{"question": {"dataset": "sales", "version": 1}}])
+    sweeps(house.retention(), house)
+    assert fragments() == jobs, "all are young"
+    old = partial(house.retention, keep_versions=timedelta(0))
+    sweeps(old(), house)
+    assert fragments() == jobs, "version 1 is being read"
+    assert [each["version"] for each in catalog.versions("sales")] == [1, 2, 3]
+    house.fail(reader)
+    sweeps(old(), house)
+    assert fragments() == jobs[2:]
+    assert catalog.get("sales").rows == 12 + 13
+    with pytest.raises(UnknownDataset, match=r"Version 1 of .* is not kept any more; the oldest is 3"):
+        catalog.get("sales", 1)
+    assert [each["version"] for each in catalog.versions("sales")] == [3]
+
+
+def test_a_version_asked_for_just_before_it_is_given_up_stays_until_it_was_read(house: House) -> None:
+    for mode in ("create", "replace"):
+        job = house.accept()
+        house.succeed(job)
+        sales(house, job, mode, 5)
+    retention = house.retention(keep_versions=timedelta(0))
+    assert retention.sweep() == NOTHING  # given up, not gone
+    reader = house.accept("report", question={"dataset": "sales", "version": 0})
+    house.now[0] += 10 * GRACE
+    assert retention.sweep() == NOTHING
+    house.fail(reader)
+    assert retention.sweep().orphans == 1
+
+
+def test_what_a_failed_import_rejected_stays_as_long_as_a_result(house: House) -> None:
+    failed, canceled = house.accept("import", files=[]), new_id(datetime.now(UTC))
+    house.fail(failed)
+    stays = house.put(f"results/{failed}/1/rejects.csv")
+    house.put(f"results/{failed}/1/receipt.json")
+    house.put(f"results/{canceled}/1/rejects.csv")
+    sweeps(house.retention(), house)
+    assert house.stored() == [stays]
+    sweeps(house.retention(keep=timedelta(0)), house)
+    assert house.stored() == []
 
 
 def test_an_upload_under_way_is_not_an_orphan_as_long_as_it_grows(house: House) -> None:

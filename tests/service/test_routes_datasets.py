@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from datetime import datetime
@@ -40,6 +41,22 @@ def test_the_list_has_every_dataset_at_its_newest_version(house: House) -> None:
         ("more", 0, 4),
         ("sales", 1, 8),
     ]
+
+
+def test_a_version_says_where_it_came_from(house: House) -> None:
+    own = append(house)
+    versions = house.get("/api/datasets/sales").json["versions"]
+    assert [(each["source"], each["options"]) for each in versions] == [
+        ("sales.csv", {}),
+        ("sales.csv", {"mode": "append"}),
+    ]
+    assert versions[1]["sha256"] == hashlib.sha256(SALES.encode()).hexdigest()
+    found = house.get(versions[1]["links"][0]["href"]).json
+    told = house.get(f"/api/imports/{own}/download").json
+    assert {**told, "version": None} == found["receipt"]
+    assert (found["version"], found["job"]) == (1, own)
+    for missing in ("/api/datasets/sales/versions/7", "/api/datasets/none/versions/0"):
+        assert house.get(missing).status_code == 404
 
 
 def test_a_dataset_shows_schema_size_and_versions(house: House) -> None:

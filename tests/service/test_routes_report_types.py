@@ -49,7 +49,7 @@ ASKED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "distribution": (
         {"dataset": "sales", "of": "unit_price", "bins": 3, "quantiles": [0.5]},
-        "part,from,to,value,rows,share,cumulative\r\n"
+        "part,from,to,value,rows,share,cumulative_share\r\n"
         "bin,0.0,5.0,,3,0.75,0.75\r\nbin,5.0,10.0,,0,0.0,0.75\r\nbin,10.0,15.0,,1,0.25,1.0\r\n"
         "min,,,1.0,,,\r\np50,,,3.125,,,\r\nmax,,,10.5,,,\r\nmean,,,4.4375,,,\r\n"
         "stddev,,,4.2640698477706325,,,\r\n",
@@ -66,6 +66,26 @@ ASKED: dict[str, tuple[dict[str, Any], str]] = {
 def house(tmp_path: Path) -> Iterator[House]:
     with with_sales(tmp_path / "home") as found:
         yield found
+
+
+def test_what_is_looked_up_in_another_dataset_is_a_column_like_any(house: House) -> None:
+    house.run(house.upload("regions", "code,name\nEU,Europe\nAP,Asia\n"))
+    lookup = {"dataset": "regions", "on": "region", "key": "code", "columns": ["name"]}
+    asked = {"dataset": "sales", "by": ["name"], "measures": [REVENUE], "lookup": [lookup]}
+    own = house.run(house.post({"reportType": "aggregate", "parameters": asked, "format": "json"}))
+    assert house.get(f"/api/reports/{own}/download").json == [
+        {"name": "Europe", "revenue": 22.0},
+        {"name": None, "revenue": 10.25},
+    ]
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_report_of_every_type_can_be_read_as_a_page(house: House, name: str) -> None:
+    own = house.run(house.post({"reportType": name, "parameters": ASKED[name][0], "format": "html"}))
+    answer = house.get(f"/api/reports/{own}/download")
+    assert (answer.mimetype, answer.text.count("<h1>")) == ("text/html", 1)
+    assert REPORTS[name].title in answer.text
+    assert answer.headers["Content-Disposition"].startswith('attachment; filename="')
 
 
 @pytest.mark.parametrize("name", REPORTS)

@@ -64,7 +64,7 @@ def test_the_openapi_document_has_every_served_route_and_method(
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", str(rule)), method.lower())
         for rule in house.http.application.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        if str(rule).startswith(("/api/", "/healthz", "/readyz"))
+        if str(rule).startswith(("/api/", "/healthz", "/readyz", "/metrics"))
     }
     told = {(path, method) for path, methods in document["paths"].items() for method in methods}
     assert told == served

@@ -116,6 +116,7 @@ def test_limits_have_units_and_bounds(tmp_path: Path) -> None:
     given = {"HAULIER_LEASE_SECONDS": "2.5", "HAULIER_KEEP_BYTES": "20GiB", "HAULIER_KEEP_DAYS": "0.5"}
     settings = Settings.from_env({"HAULIER_HOME": str(tmp_path), **given})
     assert (settings.lease_seconds, settings.keep_bytes, settings.keep_days) == (2.5, 20 << 30, 0.5)
+    assert settings.keep_version_days == 30
     assert Settings.from_env(settings.to_env()) == settings
     for name, value, fix in (
         ("HAULIER_JOB_SECONDS", "0", "seconds as a number from 1 to"),
