@@ -55,8 +55,8 @@ samples: $(VENV)/.test ## import every real sample file in ../shared, print expe
 lock: ## pin every dependency with hashes, for all platforms and Pythons
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra service --universal --generate-hashes --no-header -q -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra service --extra test --universal --generate-hashes --no-header -q -o requirements-test.lock
+	$(BIN)/uv pip compile pyproject.toml --extra service --extra video --universal --generate-hashes --no-header -q -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra service --extra video --extra test --universal --generate-hashes --no-header -q -o requirements-test.lock
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -97,7 +97,8 @@ class Progress:
 class Artifact:
     """A finished file in the store. `path` is its store key, `name` what a download is called.
 
-    `notes` are sentences for its reader: where it is not exact, what it cost.
+    `notes` are sentences for its reader: where it is not exact, what it cost. `media` describes a video or
+    sound: duration in seconds, codec, size.
     """
 
     path: str
@@ -107,6 +108,7 @@ class Artifact:
     sha256: str
     rows: int | None = None
     notes: tuple[str, ...] = ()
+    media: Json | None = None
 
     def to_json(self) -> Json:
         return asdict(self)

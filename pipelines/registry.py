@@ -1,6 +1,6 @@
-"""What there is: the kinds of job, the report types, the import formats. Literal dicts, nothing clever.
+"""What there is: the kinds of job, the report types, the import formats, the video operations. Literal dicts.
 
-Adding a report type or a format is one file and one line here or in the dict this page names.
+Adding a report type, a format or an operation is one file and one line in the dict of its package.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pipelines.imports.pipeline as imports
 import pipelines.reports.pipeline as reports
+import pipelines.video.pipeline as video
 from pipelines.datasets import Catalog
 from pipelines.plan import Artifact, Json, Request
 from pipelines.store import Store
@@ -38,4 +39,5 @@ PIPELINES: dict[str, Pipeline] = {
     "import": Pipeline(
         imports.parse, "pipelines.imports.pipeline:make_plan", imports.publish, imports.discard
     ),
+    "video": Pipeline(video.parse, "pipelines.video.pipeline:make_plan", video.publish, video.discard),
 }

@@ -30,7 +30,8 @@ class Context:
     """What an entry may know of its job: where bytes live, whom to tell, whether to go on.
 
     `part` is the index of the part (None in plan, combine and finish), `keep` the name its partial is kept
-    under, if it is, `bucket` what a combine has to put together (None: all). Not thread-safe: one a task.
+    under, if it is, `bucket` what a combine has to put together (None: all). `slots()` is how many parts
+    could be worked on at once right now, this task's own place included. Not thread-safe: one a task.
     """
 
     job_id: str
@@ -41,6 +42,7 @@ class Context:
     bucket: int | None = None
     send: Callable[[Json], None] = field(default=lambda event: None, repr=False)
     canceled: Callable[[], bool] = field(default=lambda: False, repr=False)
+    slots: Callable[[], int] = field(default=lambda: 1, repr=False)
     _sent: float = field(default=0.0, repr=False)
 
     @property
@@ -81,7 +83,8 @@ def load(entry: str) -> Callable[..., Any]:
 def run(entry: str, job: Json, spec: Json, argument: Any) -> Any:
     """Perform an entry on a Dask worker. `job` has job_id, epoch, store_url, part, perhaps keep."""
     _say_begun()
-    return perform(entry, Context(**job, send=_send, canceled=_canceled()), spec, argument)
+    context = Context(**job, send=_send, canceled=_canceled(), slots=_slots)
+    return perform(entry, context, spec, argument)
 
 
 def perform(entry: str, context: Context, spec: Json, argument: Any) -> Any:
@@ -97,6 +100,21 @@ def _send(event: Json) -> None:
     from distributed import get_worker
 
     get_worker().log_event(TOPIC, event)
+
+
+def _slots() -> int:
+    """Threads of all workers that have nothing to do, and ours; 1 when the scheduler does not say."""
+    from distributed import get_worker
+    from distributed.utils import sync
+
+    worker = get_worker()
+    try:
+        ask = (worker.scheduler.ncores, worker.scheduler.processing)
+        cores, tasks = (sync(worker.loop, each, callback_timeout=_HEARD_WITHIN) for each in ask)
+    except (OSError, TimeoutError):
+        return 1
+    free = 1 + sum(max(0, threads - len(tasks.get(name, ()))) for name, threads in cores.items())
+    return int(max(1, free))
 
 
 def _say_begun() -> None:

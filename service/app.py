@@ -30,6 +30,7 @@ from service.routes import (
     problems,
     reports,
     system,
+    videos,
 )
 from service.routes.documents import Problem
 from service.routes.site import Site
@@ -61,7 +62,7 @@ def create_app(engine: Engine) -> OpenAPI:
     problems.install(app)
     metrics.install(app)
     guard.install(app)
-    for module in (reports, imports, jobs, events, operations, datasets, metrics, system):
+    for module in (reports, imports, videos, jobs, events, operations, datasets, metrics, system):
         app.register_api(module.api)
     app.register_blueprint(pages.pages)
     return app

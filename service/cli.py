@@ -1,4 +1,5 @@
-"""The `haulier` command: serve, demo, dispatch; the client commands are `service.client_commands`'.
+"""The `haulier` command: serve, demo, dispatch, doctor; the client commands are `client_submissions`' and
+`client_commands`'.
 
 Data goes to stdout, all else to stderr. Exit codes: 0 ok, 1 failed, 2 usage, 3 canceled, 4 timed out (the job
 goes on), 5 nobody answers. Nothing heavy is imported before a command needs it: `haulier --help` is quick.
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service import client_commands
+from service import client_commands, client_submissions
 
 if TYPE_CHECKING:
     from service.transport import HaulierError
@@ -33,7 +34,7 @@ class _InOrder(click.Group):
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="haulier")
 def haulier() -> None:
-    """Heavy reports and imports behind a polite HTTP API: post, poll, download.
+    """Heavy reports, imports and videos behind a polite HTTP API: post, poll, download.
 
     `haulier COMMAND --help` says more. Settings are HAULIER_* variables; the README lists them.
     """
@@ -90,7 +91,7 @@ def _code(error: HaulierError) -> int:
     help="How many sales to generate.",
 )
 def demo(keep: bool, rows: int) -> int:
-    """Show the whole way once: sales, import, report, check.
+    """Show the whole way once: sales, import, report, video, check.
 
     Starts a service of its own on a free port, imports generated sales, runs the yearly-sales report, checks
     it against Python's own arithmetic, and ends the service. Exit code 0: every step gave the right answer.
@@ -141,7 +142,22 @@ def dispatch() -> None:
         ended.wait()
 
 
-for _command in client_commands.COMMANDS:
+@haulier.command()
+def doctor() -> int:
+    """Say which parts are here: ffmpeg and its codecs, the sandbox, where data lies.
+
+    Exit code 0: everything that this installation needs is there.
+    """
+    from service.doctor import findings
+    from service.settings import current
+
+    found = findings(current())
+    for each in found:
+        click.echo(f"{'ok  ' if each.good else 'MISS'} {each.name}: {each.said}")
+    return 0 if all(each.good or each.optional for each in found) else FAILED
+
+
+for _command in (*client_submissions.COMMANDS, *client_commands.COMMANDS):
     haulier.add_command(_command)
 
 

@@ -90,7 +90,7 @@ def _http(url: str) -> Transport:
 
 
 class Hauler:
-    """A connection: submits reports and imports, finds jobs and datasets. A context manager."""
+    """A connection: submits reports, imports and videos, finds jobs and datasets. A context manager."""
 
     def __init__(self, transport: Transport, *, note: str = "") -> None:
         self._transport = transport
@@ -165,17 +165,32 @@ class Hauler:
 
         Several paths are one table: their columns must have the same names.
         """
-        given_paths = [path] if isinstance(path, str | Path) else list(path)
-        sources = [Path(each).expanduser() for each in given_paths]
-        if not sources:
-            raise ValueError("import_file() got no path; give at least one.")
-        for each, source in zip(given_paths, sources, strict=True):
-            if not source.is_file():
-                raise FileNotFoundError(f"There is no file {str(each)!r} to import.")
+        sources = _files(path, "import_file")
         given = {"mode": mode, "columns": columns, **options}
         chosen = _plain({name: value for name, value in given.items() if value is not None})
         submission = Submission(key or uuid.uuid4().hex, priority)
         return self._handle(self._transport.submit_import(sources, dataset, chosen, submission))
+
+    def video(
+        self,
+        path: str | Path | Sequence[str | Path],
+        operation: str,
+        parameters: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key: str | None = None,
+        priority: str | None = None,
+        **more: Any,
+    ) -> JobHandle:
+        """Start a video operation on a file of this machine; its parameters are keywords (`at=2.5`).
+
+        Several paths for those that take more: videos to `concat`, a video and a picture to `watermark`, a
+        video and its `subtitles`.
+        """
+        sources = _files(path, "video")
+        asked = _plain({**(parameters or {}), **more})
+        submission = Submission(key or uuid.uuid4().hex, priority)
+        return self._handle(self._transport.submit_video(sources, operation, asked, submission))
 
     def jobs(self, *, status: str | None = None, kind: str | None = None, limit: int = 50) -> list[JobHandle]:
         """The newest jobs first, of one status (`"failed"`) or kind (`"import"`) if asked.
@@ -209,6 +224,19 @@ class Hauler:
 
     def _handle(self, status: JobStatus) -> JobHandle:
         return JobHandle(self._transport, status)
+
+
+def _files(path: str | Path | Sequence[str | Path], method: str) -> list[Path]:
+    """One path or several, all of them files."""
+    given = [path] if isinstance(path, str | Path) else list(path)
+    if not given:
+        raise ValueError(f"{method}() got no path; give at least one.")
+    sources = [Path(each).expanduser() for each in given]
+    for each, source in zip(given, sources, strict=True):
+        if not source.is_file():
+            doing = "import" if method == "import_file" else "work on"
+            raise FileNotFoundError(f"There is no file {str(each)!r} to {doing}.")
+    return sources
 
 
 def _entries(given: Entries) -> list[str | Mapping[str, Any]]:

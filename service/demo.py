@@ -1,7 +1,8 @@
 """`haulier demo`: the whole way once, on a machine that has nothing yet, and a check that it came out right.
 
-A real server process in a home of its own, sample sales imported and reported over HTTP, the result compared
-with what Python's csv and decimal modules say of the file. Prints for people; the exit code is for programs.
+A real server process in a home of its own: sample sales imported and reported over HTTP, the result compared
+with what Python's csv and decimal modules say of the file; a short video encoded and counted. Prints for
+people; the exit code is for programs.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def _walk(server: Server, home: Path, rows: int) -> None:
         if receipt["rowsLoaded"] != rows:
             raise DemoFailed(f"{receipt['rowsLoaded']:,} of {rows:,} rows were loaded.")
         found = _report(server, hauler)
+        _video(server, home, hauler)
     _step("Check", "the same sums once more, with Python's csv and decimal modules")
     expected = expected_rows(source)
     if found != expected:
@@ -104,6 +106,20 @@ def _report(server: Server, hauler: Hauler) -> list[Row]:
         (r["month"], int(r["orders"]), int(r["units"]), Decimal(r["revenue"]))
         for r in csv.DictReader(io.StringIO(text))
     ]
+
+
+def _video(server: Server, home: Path, hauler: Hauler) -> None:
+    """A film made on the spot, encoded, and counted frame by frame."""
+    from pipelines.video.samples import write_film
+
+    source = home / "film.mp4"
+    frames = write_film(source)
+    _step("Video", f"POST {server.url}/api/videos operation=transcode -> 202 Accepted")
+    made = _followed(hauler.video(source, "transcode", codec="h265", width=320)).download(home)
+    counted = hauler.video(made, "probe").result()["video"]
+    if (counted["frames"], counted["codec"], counted["width"]) != (frames, "hevc", 320):
+        raise DemoFailed(f"the video has {counted}, and {frames} frames of hevc were expected.")
+    _say(f"{made.name}: all {frames} frames, {counted['width']}x{counted['height']}, H.265")
 
 
 def _followed(job: JobHandle) -> JobHandle:

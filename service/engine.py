@@ -73,7 +73,11 @@ class Engine:
             self.tracker.listen()
             self.store = open_store(settings.store_url)
             self.jobs = Jobs(
-                self.tracker, self.store, input_folders=settings.input_folders, pipelines=pipelines
+                self.tracker,
+                self.store,
+                input_folders=settings.input_folders,
+                ffmpeg=settings.ffmpeg,
+                pipelines=pipelines,
             )
             self._closing = opening.pop_all()
 

@@ -70,6 +70,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
         "The cluster kept failing; see its logs, submit again.",
     ),
     "version-skew": (503, "Version skew", "Bring service and workers to one version, then submit it again."),
+    "no-ffmpeg": (503, "No ffmpeg", "Install haulier[video] where the service and its workers run."),
     "polling-too-fast": (429, "Polling too fast", "Wait the seconds in Retry-After, or ask with ?wait=60."),
     "internal": (500, "Internal error", "This is a fault of the service; give its log's owner the trace id."),
     "unavailable": (503, "Unavailable", "The same request may work after the seconds in Retry-After."),

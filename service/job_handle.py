@@ -79,8 +79,11 @@ class JobHandle:
             raise JobCanceled(self.id)
 
     def result(self, timeout: float | None = None) -> Any:
-        """A report's result as a pandas DataFrame, an import's receipt as a dict; waits for the end."""
-        if self._finished(timeout).kind == "import":
+        """A report's result as a pandas DataFrame, an import's receipt or a probe as a dict; waits for it.
+
+        What else a video operation makes is a file: `download(path)`.
+        """
+        if self._is_document(self._finished(timeout)):
             with self.open() as file:
                 return json.load(file)
         return self.arrow().to_pandas(date_as_object=False)
@@ -161,6 +164,11 @@ class JobHandle:
             self._last = self._transport.status(self.id, wait=wait, seen=self._last, within=left)
             yield self._last
             time.sleep(0 if self._last.ended else _PACE)
+
+    @staticmethod
+    def _is_document(status: JobStatus) -> bool:
+        kind = status.result.media_type if status.result else ""
+        return status.kind == "import" or (status.kind == "video" and kind == "application/json")
 
     def _finished(self, timeout: float | None) -> JobStatus:
         status = self.wait(timeout)

@@ -8,29 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import Fault, InvalidRequest
 from pipelines.plan import Artifact, Json, Request
 from pipelines.store import Store
-from service import ended
+from service import ended, submission
 from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
 from service.model import Event, Job, JobState, NewJob, Priority, new_id
 from service.stream import News, follow
-from service.submission import (
-    Sources,
-    Upload,
-    checked_key,
-    content_of,
-    digest,
-    faults_of,
-    files_of,
-    names_of,
-    priority_of,
-    uploads_of,
-)
+from service.submission import Sources, Upload, checked_key, digest, faults_of, priority_of
 from service.tracker import Page, Tracker
 from service.waiting import Waiting
 
@@ -39,6 +28,8 @@ if TYPE_CHECKING:
     from pipelines.registry import Pipeline
 
 __all__ = ["Jobs", "Upload"]
+
+_Headers = tuple[str | None, Priority | str | None, str]  # idempotency key, priority, owner
 
 
 class Jobs:
@@ -53,12 +44,13 @@ class Jobs:
         store: Store,
         *,
         input_folders: Sequence[Path] = (),
+        ffmpeg: str | None = None,
         clock: Callable[[], datetime] | None = None,
         pipelines: Mapping[str, Pipeline] | None = None,
     ) -> None:
         self._tracker = tracker
         self._store = store
-        self._folders = tuple(input_folders)
+        self._folders, self._ffmpeg = tuple(input_folders), ffmpeg
         self._clock = clock or tracker.clock
         self._given = pipelines
         self.waiting = Waiting(tracker, self._clock)
@@ -78,7 +70,7 @@ class Jobs:
             raise InvalidRequest(
                 [Fault("", "The body must be a JSON object with reportType and parameters.")]
             )
-        return self._submit("report", body, key, priority, owner, lambda: self._parse("report", body))
+        return self._submit("report", body, (key, priority, owner), lambda: self._parse("report", body))
 
     def submit_import(
         self,
@@ -91,31 +83,29 @@ class Jobs:
         owner: str = "local",
     ) -> tuple[Job, bool]:
         """As submit_report; several sources are one table. Uploads that no new job took over are deleted."""
-        parameters: Json = {"dataset": dataset, "source": names_of(source)}
+        parameters: Json = {"dataset": dataset, "source": submission.names_of(source)}
         if options is not None:
             parameters["options"] = options
-        body = {**parameters, "content": content_of(source)}
-        try:
-            job, replayed = self._submit(
-                "import",
-                body,
-                key,
-                priority,
-                owner,
-                lambda: self._parse_import(parameters, source),
-                parameters,
-            )
-        except (InvalidRequest, KeyReused):
-            self._drop(source)
-            raise
-        if replayed:
-            self._drop(source)
-        return job, replayed
+        return self._submit_files("import", parameters, source, (key, priority, owner))
 
-    def import_faults(self, dataset: Any, options: Any = None) -> Sequence[Fault]:
-        """What is wrong with an import whatever its file: for a request that is refused already."""
-        named: Json = {"dataset": dataset}
-        return self._faults_beside_source(named if options is None else {**named, "options": options})
+    def submit_video(
+        self,
+        *,
+        operation: Any,
+        source: Sources,
+        parameters: Any = None,
+        key: str | None = None,
+        priority: Priority | str | None = None,
+        owner: str = "local",
+    ) -> tuple[Job, bool]:
+        """As submit_import; most operations take one source, its order matters where there are more."""
+        asked: Json = {"operation": operation, "source": submission.names_of(source)}
+        asked["parameters"] = {} if parameters is None else parameters
+        return self._submit_files("video", asked, source, (key, priority, owner))
+
+    def faults_beside(self, kind: str, payload: Json) -> Sequence[Fault]:
+        """What is wrong with a submission whatever its files: for a request that is refused already."""
+        return submission.faults_beside(partial(self._parse, kind), payload)
 
     # --- look
 
@@ -210,41 +200,50 @@ class Jobs:
 
     # --- inside
 
-    @property
+    @cached_property
     def _pipelines(self) -> Mapping[str, Pipeline]:
-        if self._given is None:
-            from pipelines.registry import PIPELINES  # Arrow and pandas: not before the first submission
+        if self._given is not None:
+            return self._given
+        from pipelines.registry import PIPELINES  # Arrow and pandas: not before the first submission
 
-            self._given = PIPELINES
-        return self._given
+        return PIPELINES
 
     def _parse(self, kind: str, payload: Json) -> Request:
-        return self._pipelines[kind].parse(payload, self.catalog)
+        given = {**payload, "ffmpeg": self._ffmpeg} if kind == "video" else payload
+        return self._pipelines[kind].parse(given, self.catalog)
 
-    def _parse_import(self, parameters: Json, source: Sources) -> Request:
-        payload: Json = {name: value for name, value in parameters.items() if name != "source"}
+    def _submit_files(
+        self,
+        kind: str,
+        parameters: Json,
+        source: Sources,
+        headers: _Headers,
+    ) -> tuple[Job, bool]:
+        """Uploads that no new job took over are deleted from the store."""
+        body = {**parameters, "content": submission.content_of(source)}
+        payload = {name: value for name, value in parameters.items() if name != "source"}
+
+        def parse() -> Request:
+            return submission.with_files(partial(self._parse, kind), payload, source, self._folders)
+
         try:
-            files = files_of(source, self._folders)
-        except InvalidRequest as refused:
-            raise InvalidRequest([*refused.faults, *self._faults_beside_source(payload)]) from None
-        return self._parse("import", {**payload, "files": files})
-
-    def _faults_beside_source(self, payload: Json) -> Sequence[Fault]:
-        """What else is wrong with an import whose file was refused: all faults are told at once."""
-        nothing = {"source": {"file": ""}, "name": "", "bytes": 0, "sha256": None}
-        found = faults_of(lambda: self._parse("import", {**payload, "files": [nothing]}))
-        return [fault for fault in found if not fault.pointer.startswith("/source")]
+            job, replayed = self._submit(kind, body, headers, parse, parameters)
+        except (InvalidRequest, KeyReused):
+            self._drop(source)
+            raise
+        if replayed:
+            self._drop(source)
+        return job, replayed
 
     def _submit(
         self,
         kind: str,
         body: Json,
-        key: str | None,
-        priority: Priority | str | None,
-        owner: str,
+        headers: _Headers,
         parse: Callable[[], Request],
         parameters: Json | None = None,
     ) -> tuple[Job, bool]:
+        key, priority, owner = headers
         faults = faults_of(lambda: priority_of(priority))
         if key is not None:
             faults += faults_of(lambda: checked_key(key))
@@ -274,5 +273,5 @@ class Jobs:
         return self._tracker.accept(new)
 
     def _drop(self, source: Sources) -> None:
-        for upload in uploads_of(source):
+        for upload in submission.uploads_of(source):
             self._store.delete(upload.key.removesuffix("/data"))

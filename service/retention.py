@@ -28,6 +28,7 @@ from service.tracker import Tracker
 log = structlog.get_logger()
 
 GRACE = 3600.0
+_WITH_UPLOADS = ("import", "video")
 _BATCH = 200  # results removed between two looks
 _KEPT_FOR = 24 * 3600.0  # seconds that partials of a run are worth keeping
 _RETRY = 24 * 3600.0  # seconds after a failure in which its upload may be wanted again
@@ -126,10 +127,13 @@ class Retention:
 
     def _delete(self, key: str) -> None:
         self._store.delete(key)
+        self._store.prune(key)
         self._seen.pop(key, None)
 
     def _orphans(self) -> Iterator[Stat]:
-        specs = self._tracker.active_specs("import", failed_within=_RETRY)
+        specs = [
+            spec for kind in _WITH_UPLOADS for spec in self._tracker.active_specs(kind, failed_within=_RETRY)
+        ]
         needed = {each["source"].get("store") for spec in specs for each in spec.get("files", [spec])}
         yield from (stat for stat in self._store.list("uploads") if f"{_folder(stat.key)}/data" not in needed)
         scratch = {stat: stat.key.split("/")[1] for stat in self._store.list("scratch")}

@@ -32,6 +32,7 @@ class Settings:
     `lease_seconds`: how long a dispatcher may be silent before another takes its jobs. `job_seconds`: the
     longest a run may take. `stall_seconds`: the longest it may show no progress while workers have it.
     `keep_days`, `keep_bytes`: how long results stay, and how much of them and of kept partials there may be.
+    `ffmpeg`: the program for video; None: that of PATH, else that of the wheel.
     `keep_version_days`: how long a version of a dataset can be read after another has taken over.
     """
 
@@ -50,6 +51,7 @@ class Settings:
     stall_seconds: float = 600.0
     keep_days: float = 7.0
     keep_bytes: int = 50 << 30
+    ffmpeg: str | None = None
     keep_version_days: float = 30.0
 
     @classmethod
@@ -243,6 +245,12 @@ def _auth(text: str) -> str:
     return text
 
 
+def _program(text: str) -> str:
+    if "\0" in text or not text.isprintable():
+        raise ValueError("not a program; give its name on PATH, or its path")
+    return text
+
+
 _READERS: dict[str, Callable[[str], Any]] = {
     "home": _folder,
     "database_url": _database,
@@ -259,5 +267,6 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "stall_seconds": _number(1, 30 * 86_400, "seconds"),
     "keep_days": _number(0.0001, 36_500, "days"),
     "keep_bytes": _bytes,
+    "ffmpeg": _program,
     "keep_version_days": _number(0.0001, 36_500, "days"),
 }

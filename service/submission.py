@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import Fault, InvalidRequest, nearest
-from pipelines.plan import Json
+from pipelines.plan import Json, Request
 from service.model import Priority
 
 _KEY_LENGTH = 255
@@ -77,6 +77,24 @@ def files_of(source: Sources, folders: Sequence[Path]) -> list[Json]:
 
 def _several(source: Any) -> Sequence[Any]:
     return source if isinstance(source, list | tuple) else (source,)
+
+
+def with_files(
+    parse: Callable[[Json], Request], payload: Json, source: Sources, folders: Sequence[Path]
+) -> Request:
+    """The request that `parse` makes of a payload and its `files`; refused files leave no fault untold."""
+    try:
+        files = files_of(source, folders)
+    except InvalidRequest as refused:
+        raise InvalidRequest([*refused.faults, *faults_beside(parse, payload)]) from None
+    return parse({**payload, "files": files})
+
+
+def faults_beside(parse: Callable[[Json], Request], payload: Json) -> Sequence[Fault]:
+    """What is wrong with a submission whatever its files are."""
+    nothing = {"source": {"file": ""}, "name": "", "bytes": 0, "sha256": None}
+    found = faults_of(lambda: parse({**payload, "files": [nothing]}))
+    return [fault for fault in found if not fault.pointer.startswith("/source")]
 
 
 def priority_of(given: Priority | str | None) -> Priority:

@@ -200,6 +200,10 @@ class Transport(Protocol):
         self, paths: Sequence[Path], dataset: str, options: Json, submission: Submission
     ) -> JobStatus: ...
 
+    def submit_video(
+        self, paths: Sequence[Path], operation: str, parameters: Json, submission: Submission
+    ) -> JobStatus: ...
+
     def status(
         self, job_id: str, *, wait: float = 0.0, seen: JobStatus | None = None, within: float | None = None
     ) -> JobStatus:

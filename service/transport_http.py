@@ -74,6 +74,14 @@ class HttpTransport:
             answer = self._ask("POST", f"/api/imports?{query}", headers=headers, body=file)
         return self._submitted(answer)
 
+    def submit_video(
+        self, paths: Sequence[Path], operation: str, parameters: Json, submission: Submission
+    ) -> JobStatus:
+        form = Form({"operation": operation, "parameters": json.dumps(parameters)}, paths)
+        headers = {"Content-Type": form.content_type, "Content-Length": str(form.size)}
+        answer = self._ask("POST", "/api/videos", headers=headers | _headers(submission), body=form)
+        return self._submitted(answer)
+
     def status(
         self, job_id: str, *, wait: float = 0.0, seen: JobStatus | None = None, within: float | None = None
     ) -> JobStatus:

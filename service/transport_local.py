@@ -22,6 +22,7 @@ from pipelines.errors import InvalidRequest
 from pipelines.plan import Json
 from service.errors import ServiceError
 from service.model import Job, JobState
+from service.pace import pace_in_words
 from service.transport import (
     BadDownload,
     DatasetInfo,
@@ -159,6 +160,19 @@ class LocalTransport:
             )
             return self._status(job)
 
+    def submit_video(
+        self, paths: Sequence[Path], operation: str, parameters: Json, submission: Submission
+    ) -> JobStatus:
+        with _answering():
+            job, _ = self._jobs.submit_video(
+                operation=operation,
+                source=tuple(self._uploaded(path) for path in paths),
+                parameters=parameters,
+                key=submission.key,
+                priority=submission.priority,
+            )
+            return self._status(job)
+
     def status(
         self, job_id: str, *, wait: float = 0.0, seen: JobStatus | None = None, within: float | None = None
     ) -> JobStatus:
@@ -249,7 +263,7 @@ class LocalTransport:
             total=progress.total,
             unit=progress.unit,
             phase=progress.phase,
-            message=job.message,
+            message=job.message or pace_in_words(job),
             eta=estimate.seconds if estimate else None,
             eta_p90=estimate.p90 if estimate else None,
             queue_position=queue.position if queue else None,

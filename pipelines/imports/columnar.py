@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.child import guarded
 from pipelines.datasets import ROW_GROUP_ROWS, column_type
 from pipelines.errors import BadInput
-from pipelines.imports.child import guarded
 from pipelines.imports.convert import Numbers, Rows, convert, in_range
 from pipelines.imports.layout import unique_names
 from pipelines.imports.parquet_file import FAR, batches, open_file

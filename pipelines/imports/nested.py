@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator
 from typing import IO, Any
 
+from pipelines.child import guarded
 from pipelines.errors import BadInput
 from pipelines.imports import spool
-from pipelines.imports.child import guarded
 from pipelines.imports.encoding import marked
 from pipelines.imports.rejects import cut
 from pipelines.imports.source import Source

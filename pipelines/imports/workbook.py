@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import IO, Any
 
+from pipelines.child import guarded
 from pipelines.errors import BadInput, nearest
 from pipelines.imports import spool
-from pipelines.imports.child import guarded
 from pipelines.imports.layout import find_layout, footer_records, unique_names
 from pipelines.imports.source import Source
 from pipelines.imports.spool import Cell, Spool

@@ -14,7 +14,7 @@ PLANNING = "planning"
 COMBINING = "combining"
 FINISHING = "finishing"
 PUBLISHING = "publishing"
-_READING = {"report": "reading", "import": "importing"}
+_READING = {"report": "reading", "import": "importing", "video": "encoding"}
 
 
 class Meter:

@@ -1,6 +1,6 @@
 """HTTP in, one use case of `service.jobs`, HTTP out: one blueprint a resource.
 
-    reports, imports, jobs, events, operations, datasets, system, pages    the resources
+    reports, imports, videos, jobs, events, operations, datasets, system, pages    the resources
     site.py         what the routes need of the engine behind them, and the address clients see
     guard.py        which requests are let in; headers every answer carries
     problems.py     every refusal as problem+json

@@ -16,6 +16,7 @@ from pipelines.plan import Json
 from service.errors import problem
 from service.eta import Estimate
 from service.model import Job, JobState
+from service.pace import pace_in_words
 from service.routes.site import absolute
 from service.waiting import QueuePlace
 
@@ -94,6 +95,7 @@ class Result(Wire):
     sha256: str
     expires: datetime | None = None
     notes: list[str] | None = None
+    media: dict[str, Any] | None = None
 
 
 class Link(Wire):
@@ -232,6 +234,7 @@ def job_document(
         sha256=artifact.sha256,
         expires=job.expires,
         notes=list(artifact.notes) or None,
+        media=artifact.media,
     )
     return JobDocument(
         id=job.id,
@@ -242,7 +245,7 @@ def job_document(
         progress=job.percent,
         units=Units(done=progress.done, total=progress.total, kind=progress.unit),
         phase=progress.phase,
-        message=job.message,
+        message=job.message or pace_in_words(job),
         created=job.created,
         started=job.started,
         updated=job.updated,

@@ -76,7 +76,7 @@ def create_import() -> Response:
         return _submit(*_raw())
     if request.mimetype == "multipart/form-data":
         form = form_upload(site().store)
-        return _submit(form.dataset, form.uploads, form.options)
+        return _submit(form.required, form.uploads, form.json)
     if is_json():
         return _submit(*_named(json_object()))
     raise Refused(
@@ -147,7 +147,9 @@ def _raw() -> tuple[str, Upload, Json | None]:
         faults.append(Fault("/source", "filename is missing; add &filename=F to the address."))
     options = _header_options(faults)
     if faults or dataset is None or name is None:
-        raise InvalidRequest([*faults, *(site().jobs.import_faults(dataset, options) if dataset else ())])
+        asked = {"dataset": dataset, "options": options}
+        beside = site().jobs.faults_beside("import", asked) if dataset else ()
+        raise InvalidRequest([*faults, *beside])
     return dataset, raw_upload(site().store, name), options
 
 
@@ -175,7 +177,8 @@ def _named(body: Json) -> tuple[Any, Any, Any]:
         Fault(f"/{name}", f"{name!r} is missing.") for name in ("dataset", "source") if name not in body
     ]
     if unknown or missing:
-        rest = site().jobs.import_faults(body.get("dataset"), body.get("options"))
+        given = {"dataset": body.get("dataset"), "options": body.get("options")}
+        rest = site().jobs.faults_beside("import", given)
         kept = [each for each in rest if each.pointer != "/dataset" or "dataset" in body]
         raise InvalidRequest([*unknown, *missing, *kept])
     return body["dataset"], body["source"], body.get("options")

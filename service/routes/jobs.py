@@ -21,8 +21,8 @@ api = blueprint("jobs")
 
 
 class JobsQuery(Query):
-    kind: Literal["report", "import"] | None = None
-    type: str | None = Field(None, description="A report type or an import format")
+    kind: Literal["report", "import", "video"] | None = None
+    type: str | None = Field(None, description="A report type, an import format or a video operation")
     status: Literal["accepted", "running", "successful", "failed", "dismissed"] | None = None
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, description="From the page before")

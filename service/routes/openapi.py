@@ -10,7 +10,7 @@ from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models import Tag
 from pydantic import BaseModel
 
-_SUBMISSIONS = ("/api/reports", "/api/imports")
+_SUBMISSIONS = ("/api/reports", "/api/imports", "/api/videos")
 _SCHEMA = "#/components/schemas"
 _HEADERS = {
     "Idempotency-Key": "The same key and body again: the first 202 again; another body: 422.",

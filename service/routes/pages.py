@@ -1,4 +1,4 @@
-"""The pages: jobs and datasets with two plain forms, one job, problems, the API.
+"""The pages: jobs and datasets with three plain forms, one job, problems, the API.
 
 All but the last work without any script.
 """
@@ -28,7 +28,7 @@ from service.eta import Estimate
 from service.model import Job
 from service.routes.documents import download_path
 from service.routes.site import absolute, site
-from service.routes.uploads import form_upload
+from service.routes.uploads import VIDEO, form_upload
 from service.waiting import QueuePlace
 
 pages = Blueprint("pages", __name__)
@@ -61,8 +61,9 @@ class Row:
     def about(self) -> str:
         """What tells it from other jobs of its type, short: `year 2023, by month and region`."""
         given = self.job.parameters
-        if self.job.kind == "import":
-            return str(given.get("source", ""))
+        if self.job.kind in ("import", "video"):
+            source = given.get("source", "")
+            return ", ".join(source) if isinstance(source, list) else str(source)
         said = ", ".join(f"{name} {_short(value)}" for name, value in given.items() if _short(value))
         return said if len(said) <= _ABOUT else said[: _ABOUT - 1] + "…"
 
@@ -93,11 +94,20 @@ def import_() -> Redirect | tuple[str, int]:
     """The form of an import."""
     try:
         form = form_upload(site().store)
-        job, _ = site().jobs.submit_import(
-            dataset=form.dataset or "", source=form.uploads, options=form.options
-        )
+        job, _ = site().jobs.submit_import(dataset=form.required, source=form.uploads, options=form.json)
     except (InvalidRequest, ServiceError) as error:
         return _home("import", error), HTTPStatus.UNPROCESSABLE_ENTITY
+    return redirect(f"/jobs/{job.id}", HTTPStatus.SEE_OTHER)
+
+
+@pages.post("/videos")
+def video() -> Redirect | tuple[str, int]:
+    """The form of a video operation."""
+    try:
+        form = form_upload(site().store, VIDEO)
+        job, _ = site().jobs.submit_video(operation=form.required, source=form.uploads, parameters=form.json)
+    except (InvalidRequest, ServiceError) as error:
+        return _home("video", error), HTTPStatus.UNPROCESSABLE_ENTITY
     return redirect(f"/jobs/{job.id}", HTTPStatus.SEE_OTHER)
 
 
@@ -162,6 +172,8 @@ def _opened_by_a_person() -> bool:
 
 def _home(failed: str = "", error: Exception | None = None, form: Mapping[str, str] | None = None) -> str:
     """The page of everything; after a refused form with its faults and what was typed."""
+    from pipelines.video.operations import OPERATIONS  # not before a page is looked at
+
     jobs = site().jobs
     page = jobs.list(limit=_SHOWN, cursor=request.args.get("cursor"))
     datasets = jobs.datasets()
@@ -172,6 +184,7 @@ def _home(failed: str = "", error: Exception | None = None, form: Mapping[str, s
         older="cursor" in request.args,
         datasets=datasets,
         formats=_FORMATS,
+        operations=OPERATIONS,
         active=any(not job.ended for job in page.jobs),
         failed=failed,
         faults_of={failed: _said(error)},

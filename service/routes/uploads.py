@@ -7,7 +7,7 @@ before or after the files.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -30,15 +30,31 @@ _FIELD_BYTES = 1 << 20
 _FIELDS_OF_A_FORM = 20
 _FILES = 1_000
 _NAME_LENGTH = 255
-_FIELDS = ("dataset", "file", "options")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The text fields of a form: the one it must have and what for, and the one that is JSON."""
+
+    required: str
+    purpose: str
+    json: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.required, "file", self.json
+
+
+IMPORT = Fields("dataset", "name the dataset to import into", "options")
+VIDEO = Fields("operation", "name what is to be done with the video", "parameters")
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What an import form says."""
+    """What a form says: its required field, its JSON, its files."""
 
-    dataset: str | None
-    options: Json | None
+    required: str
+    json: Json | None
     uploads: tuple[Upload, ...]
 
 
@@ -62,15 +78,15 @@ def raw_upload(store: Store, name: str) -> Upload:
     return Upload(base_name(name), key, sink.bytes, sink.sha256)
 
 
-def form_upload(store: Store) -> Form:
+def form_upload(store: Store, fields: Fields = IMPORT) -> Form:
     """The body as multipart/form-data; InvalidRequest with every fault of its parts."""
     boundary = request.mimetype_params.get("boundary", "")
     if not boundary or not boundary.isascii():
         raise Refused("malformed-form", "The Content-Type names no boundary; let your client build the form.")
     source = _Counted()
-    with _receiving(store) as parser:
+    with _receiving(store, fields.names) as parser:
         try:
-            fields, _ = parser.parse(cast(IO[bytes], source), boundary.encode(), request.content_length)
+            texts, _ = parser.parse(cast(IO[bytes], source), boundary.encode(), request.content_length)
         except RequestEntityTooLarge:
             said = f"A form has at most {_FILES:,} files and {_FIELDS_OF_A_FORM} fields of 1 MiB together."
             raise Refused("too-large", said) from None
@@ -81,11 +97,11 @@ def form_upload(store: Store) -> Form:
             raise Refused("malformed-form", "The body is not multipart/form-data.") from None
         source.check_complete()
         parser.finish()
-        faults = parser.faults + _field_faults(fields, bool(parser.uploads))
-        options = _options(fields.get("options"), faults)
+        faults = parser.faults + _field_faults(texts, fields, bool(parser.uploads))
+        found = _json(texts.get(fields.json), fields.json, faults)
         if faults:
             raise InvalidRequest(faults)
-        return Form(fields["dataset"], options, tuple(parser.uploads))
+        return Form(texts[fields.required], found, tuple(parser.uploads))
 
 
 def base_name(name: str) -> str:
@@ -134,10 +150,10 @@ class _Parser(MultiPartParser):
     One file is written at a time; it is whole, and an upload, when the next part begins or at `finish`.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, names: Sequence[str]) -> None:
         parts = _FILES + _FIELDS_OF_A_FORM
         super().__init__(max_form_memory_size=_FIELD_BYTES, max_form_parts=parts, buffer_size=_BLOCK)
-        self._store = store
+        self._store, self._names = store, names
         self._putting = ExitStack()
         self._written: tuple[str, str, Sink] | None = None
         self.keys: list[str] = []
@@ -146,8 +162,8 @@ class _Parser(MultiPartParser):
 
     def start_file_streaming(self, event: File, total_content_length: int | None) -> IO[bytes]:
         fault = None
-        if event.name not in _FIELDS:
-            fault = f"There is no field {event.name!r} here{nearest(str(event.name), _FIELDS)}"
+        if event.name not in self._names:
+            fault = f"There is no field {event.name!r} here{nearest(str(event.name), self._names)}"
         elif event.name != "file":
             fault = f"The field {event.name} is text; send it without a file name."
         if fault is not None:
@@ -177,9 +193,9 @@ class _Parser(MultiPartParser):
 
 
 @contextmanager
-def _receiving(store: Store) -> Iterator[_Parser]:
+def _receiving(store: Store, names: Sequence[str]) -> Iterator[_Parser]:
     """A parser whose files are deleted when the block fails."""
-    parser = _Parser(store)
+    parser = _Parser(store, names)
     try:
         yield parser
     except BaseException as error:
@@ -203,32 +219,34 @@ class _Receiver:
         """The parser owns the put."""
 
 
-def _field_faults(fields: Any, has_file: bool) -> list[Fault]:
+def _field_faults(texts: Any, fields: Fields, has_file: bool) -> list[Fault]:
     found = []
-    for name in dict.fromkeys(fields.keys()):
-        count = len(fields.getlist(name))
-        if name not in _FIELDS:
-            found.append(Fault(f"/{name}", f"There is no field {name!r} here{nearest(name, _FIELDS)}"))
+    for name in dict.fromkeys(texts.keys()):
+        count = len(texts.getlist(name))
+        if name not in fields.names:
+            found.append(Fault(f"/{name}", f"There is no field {name!r} here{nearest(name, fields.names)}"))
         elif name == "file":
             found.append(
                 Fault("/file", "The field file has no file name; send it as a file (curl: file=@PATH).")
             )
         elif count > 1:
             found.append(Fault(f"/{name}", f"The field {name} came {count} times; send it once."))
-    if "dataset" not in fields:
-        found.append(Fault("/dataset", "The field dataset is missing; name the dataset to import into."))
-    if not has_file and "file" not in fields:
-        found.append(Fault("/file", "The field file is missing; send the file to import."))
+    if fields.required not in texts:
+        said = f"The field {fields.required} is missing; {fields.purpose}."
+        found.append(Fault(f"/{fields.required}", said))
+    if not has_file and "file" not in texts:
+        what = "to import" if fields is IMPORT else "to work on"
+        found.append(Fault("/file", f"The field file is missing; send the file {what}."))
     return found
 
 
-def _options(text: str | None, faults: list[Fault]) -> Json | None:
+def _json(text: str | None, name: str, faults: list[Fault]) -> Json | None:
     if text is None:
         return None
     try:
-        return as_object(text, "The field options", "/options")
+        return as_object(text, f"The field {name}", f"/{name}")
     except InvalidRequest as error:
         faults += error.faults
     except Refused as error:
-        faults.append(Fault("/options", error.detail))
+        faults.append(Fault(f"/{name}", error.detail))
     return None

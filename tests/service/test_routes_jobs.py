@@ -168,6 +168,7 @@ def test_the_document_of_a_finished_job_describes_its_result(house: House) -> No
         "sha256": file.headers["ETag"].strip('"'),
         "expires": None,
         "notes": ["Read 4 rows."],
+        "media": None,
     }
     assert utc(document["started"]) <= utc(document["finished"])
     assert {link["rel"] for link in document["links"]} >= {"self", "status", "result", "results"}

@@ -28,7 +28,7 @@ _RATE = 1 << 19  # bytes a second that even a slow parser reads
 _POLL = 0.05
 _DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 _BOOT = "import json, sys; job = json.load(sys.stdin); sys.path[:] = job['path']; "
-_BOOT += "from pipelines.imports.child import serve; serve(job)"
+_BOOT += "from pipelines.child import serve; serve(job)"
 
 
 def guarded(context: Context, entry: str, argument: Json, name: str, size: int) -> Json:
