@@ -26,6 +26,7 @@ from service.errors import Unavailable
 from service.publisher import Publisher
 from service.runs import Limits, Run, Window
 from service.tracker import ProgressUpdate, Tracker
+from service.waiting import Waiting
 
 if TYPE_CHECKING:
     from pipelines.registry import Pipeline
@@ -62,6 +63,7 @@ class Dispatcher:
         self.owner = f"dispatcher-{uuid.uuid4().hex[:12]}"
         self._tracker, self._cluster, self._given = tracker, cluster, pipelines
         self._window, self._limits = window or Window(), limits or Limits()
+        self._waiting = Waiting(tracker, tracker.clock)
         self._lease, self._clock, self._adoptable = lease, clock, adoptable
         self._publisher = Publisher(store, self._pipelines, tracker.accepted.set, clock)
         self._endings = Endings(tracker, cluster, self._publisher, clock, keep)
@@ -242,6 +244,17 @@ class Dispatcher:
             self._tracker.progress([ProgressUpdate(run.job.id, run.job.epoch, *told) for run, told in news])
         for run, told in news:
             run.told = told
+            if run.foreseeable(self._clock()):
+                run.foreseen = True
+                self._foresee(run)
+
+    def _foresee(self, run: Run) -> None:
+        """Keep what is guessed of a job at a fifth of its work: how right it was is told to those who ask."""
+        job = self._tracker.get(run.job.id)
+        guess = None if job is None else self._waiting.estimate(job)
+        if guess is not None:
+            told = {"seconds": guess.seconds, "p90": guess.p90}
+            self._tracker.foresee(run.job.id, run.job.epoch, told)
 
     def _cadence(self) -> float:
         """Seconds between two counts: short while a job is young, so that short jobs show progress too."""

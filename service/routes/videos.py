@@ -77,7 +77,7 @@ def create_video(query: NoQuery) -> Response:
 @api.get("/api/videos/<id>", responses={"200": wire.JobDocument})
 def video_job(path: JobPath, query: WaitQuery) -> Response:
     """A video operation as a job"""
-    return observed(path.id, "video", query.wait, job_view)
+    return observed(path.id, "video", query.wait, job_view, every_change=True)
 
 
 @api.get("/api/videos/<id>/status", responses={"200": wire.ResultStatus})
