@@ -155,7 +155,10 @@ def _gathered(partials: Sequence[Sequence[Numbered]]) -> dict[int, list[Any]]:
 
 def _shown(spec: Json, works: Sequence[Work], answers: Sequence[Answer]) -> Shown:
     """The report: the answer of its question, or what its type makes of several."""
-    replies = [Reply(work.program.question, each.table) for work, each in zip(works, answers, strict=True)]
+    replies = [
+        Reply(work.program.question, each.table, each.groups)
+        for work, each in zip(works, answers, strict=True)
+    ]
     if spec["finish"] is None:
         shown = replies[0].shown
     else:
