@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test test-slow faults soak lint bench bench-reports bench-again bench-growth samples lock clean
+.PHONY: demo serve test test-slow faults soak lint bench bench-reports bench-again bench-growth bench-imports samples lock clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.service: pyproject.toml requirements.lock
@@ -54,6 +54,9 @@ bench-again: $(VENV)/.test ## what an equal, a coarser and a question after an a
 
 bench-growth: $(VENV)/.test ## reports of 1 to 100 million rows, and of 20 million groups
 	$(BIN)/python tests/benchmarks/growth.py
+
+bench-imports: $(VENV)/.test ## a CSV of 5 million rows into a dataset, beside DuckDB, Polars and pandas
+	$(BIN)/python tests/benchmarks/import_speed.py
 
 samples: $(VENV)/.test ## import every real sample file in ../shared, print expected, got, verdict
 	$(BIN)/python tests/samples/run.py

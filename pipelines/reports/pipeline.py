@@ -18,6 +18,7 @@ from pipelines.datasets import Catalog, Dataset
 from pipelines.errors import BadInput, Fault, InvalidRequest, nearest
 from pipelines.plan import Artifact, Json, Part, Plan, Request
 from pipelines.reports import planning, render
+from pipelines.reports import preview as previews
 from pipelines.reports.answer import Answer, cost, inexact
 from pipelines.reports.kernel import Partial
 from pipelines.reports.question import Question
@@ -67,6 +68,11 @@ def parse(payload: Json, catalog: Catalog) -> Request:
     fragments = catalog.fragments(dataset.name, dataset.version)
     size = sum(fragment.rows for each in questions for fragment in planning.wanted(each, fragments))
     return Request(name, given, spec, size, "rows", _digest(dataset.id, spec))
+
+
+def preview(store: Store, request: Request) -> Json:
+    """What a report would read; see `pipelines.reports.preview`."""
+    return previews.preview(store, request, SHELVED)
 
 
 def make_plan(context: Context, spec: Json, argument: Any) -> Json:
