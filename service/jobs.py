@@ -17,6 +17,7 @@ from pipelines.plan import Artifact, Json, Request
 from pipelines.store import Store
 from service import ended, submission
 from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
+from service.glance import Glances
 from service.model import Event, Job, JobState, NewJob, Priority, new_id
 from service.preview import Preview, preview
 from service.stream import News, follow
@@ -36,7 +37,7 @@ _Headers = tuple[str | None, Priority | str | None, str]  # idempotency key, pri
 class Jobs:
     """The use cases. Thread-safe, as tracker and store are; one instance serves a process.
 
-    `waiting` has what is said to those who wait for a job.
+    `waiting` has what is said to those who wait for a job, `glances` what is known before a report has ended.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Jobs:
         self._clock = clock or tracker.clock
         self._given = pipelines
         self.waiting = Waiting(tracker, self._clock)
+        self.glances = Glances(tracker, store)
 
     # --- submit
 

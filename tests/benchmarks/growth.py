@@ -23,25 +23,13 @@ from pipelines.reports import pipeline
 from pipelines.run import Context
 from pipelines.store import open_store
 from tests.benchmarks.contenders import Cost, Engine, OverHttp, machine, measured
-from tests.benchmarks.report_questions import SALES, Asked
+from tests.benchmarks.report_questions import EVERY_ROW, SALES, Asked
 from tests.benchmarks.report_tables import imported, originals
 from tests.live import server
 
 MILLIONS = (1, 5, 10, 50, 100)
 MANY_GROUPS = 20_000_000
 QUESTIONS = (SALES[1], SALES[5])  # few groups, many groups
-EVERY_ROW = Asked(
-    "a group for every row",
-    "sales",
-    {
-        "by": ["order_id"],
-        "measures": [{"op": "count", "as": "n"}, {"op": "sum", "of": "quantity", "as": "units"}],
-        "orderBy": [{"column": "units", "descending": True}],
-        "limit": 1000,
-    },
-    "select order_id, count(*) n, sum(quantity) units from T group by all order by units desc limit 1000",
-    SALES[5].polars,
-)
 
 
 def measure(folder: Path, millions: tuple[int, ...], runs: int) -> None:
