@@ -147,6 +147,20 @@ class Store:
         """Remove an object or all below a prefix; a missing one is no error."""
         self._discard(self.path(key))
 
+    def prune(self, key: str) -> None:
+        """Remove the folders above an object that hold nothing any more, up to but without the first."""
+        if not self._local:
+            return  # there are no folders elsewhere
+        folders = key.split("/")[:-1]
+        while len(folders) > 1:
+            try:
+                os.rmdir(self.path("/".join(folders)))
+            except FileNotFoundError:
+                pass
+            except OSError:  # it is in use
+                return
+            folders.pop()
+
     def rename(self, old: str, new: str) -> None:
         """Move an object or a whole prefix; on a local store in one atomic step."""
         target = self.path(new)

@@ -26,6 +26,7 @@ from service.errors import Unavailable
 from service.publisher import Publisher
 from service.runs import Limits, Run, Window
 from service.tracker import ProgressUpdate, Tracker
+from service.waiting import Waiting
 
 if TYPE_CHECKING:
     from pipelines.registry import Pipeline
@@ -62,6 +63,7 @@ class Dispatcher:
         self.owner = f"dispatcher-{uuid.uuid4().hex[:12]}"
         self._tracker, self._cluster, self._given = tracker, cluster, pipelines
         self._window, self._limits = window or Window(), limits or Limits()
+        self._waiting = Waiting(tracker, tracker.clock)
         self._lease, self._clock, self._adoptable = lease, clock, adoptable
         self._publisher = Publisher(store, self._pipelines, tracker.accepted.set, clock)
         self._endings = Endings(tracker, cluster, self._publisher, clock, keep)
@@ -72,7 +74,7 @@ class Dispatcher:
 
     def run(self) -> None:
         """Tick until `stop`, woken by new jobs, cancels and the ends of runs."""
-        woken = True
+        woken, asked = True, self._tracker.asked
         while not self._stopped.is_set():
             try:
                 self.tick(woken)
@@ -82,8 +84,10 @@ class Dispatcher:
             except Exception:
                 log.exception("dispatcher tick failed")
                 self._stopped.wait(_LOOK)
-            woken = self._tracker.accepted.wait(self._cadence())
+            self._tracker.accepted.wait(self._cadence())
             self._tracker.accepted.clear()
+            known, asked = asked, self._tracker.asked
+            woken = asked != known  # else it was the cluster, and there is nothing new to lease
 
     def stop(self) -> None:
         """Ask `run` to return."""
@@ -242,13 +246,24 @@ class Dispatcher:
             self._tracker.progress([ProgressUpdate(run.job.id, run.job.epoch, *told) for run, told in news])
         for run, told in news:
             run.told = told
+            if run.foreseeable(self._clock()):
+                run.foreseen = True
+                self._foresee(run)
+
+    def _foresee(self, run: Run) -> None:
+        """Keep what is guessed of a job at a fifth of its work: how right it was is told to those who ask."""
+        job = self._tracker.get(run.job.id)
+        guess = None if job is None else self._waiting.estimate(job)
+        if guess is not None:
+            told = {"seconds": guess.seconds, "p90": guess.p90}
+            self._tracker.foresee(run.job.id, run.job.epoch, told)
 
     def _cadence(self) -> float:
         """Seconds between two counts: short while a job is young, so that short jobs show progress too."""
         if not self._runs:
             return _LOOK if self._cluster.workers() else 0.2
         age = self._clock() - max(run.began for run in self._runs.values())
-        return min(1.0, max(0.025 if len(self._runs) <= _FEW else 0.1, age / 12))
+        return min(1.0, max(0.05 if len(self._runs) <= _FEW else 0.1, age / 12))
 
     def _pipelines(self) -> Mapping[str, Pipeline]:
         if self._given is None:

@@ -95,6 +95,7 @@ class Engine:
                 self.tracker.expire_leases()
             self.cluster = cluster = self._connect()
             self._closing.callback(cluster.close)
+            self.jobs.waiting.workers = cluster.workers
             dispatcher = self._dispatcher(cluster)
             self._thread = threading.Thread(target=dispatcher.run, name="haulier-dispatcher", daemon=True)
             self._closing.callback(self._stop, dispatcher, self._thread)

@@ -1,10 +1,18 @@
 """How long a job will take: earlier runs of its type first, then its own throughput. Pure; in seconds.
 
-Nothing here reads a clock or a database, so every claim about the numbers can be tested.
+    waiting          the work ahead + what such a job takes
+    before progress  what such a job takes, less the time that has passed
+    with progress    throughput for what is left, blended with the earlier runs by how far each can be
+                     trusted, + the tail: combining, finishing, publishing
+    standing still   what was left at the last progress, and since when there was none
+
+Nothing here reads a clock or a database, so every claim about the numbers can be tested. How right it was is
+`service.track_record`'s business.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,19 +20,37 @@ from statistics import median
 
 from service.model import Job, JobState
 
-_NEAREST = 10  # runs of the most similar size count; a run of another order of magnitude tells little
-_HISTORY_SPREAD = 1.3  # p90 is at least this many times p50: few runs understate the spread
-_LIVE_SPREAD = 0.5  # what throughput so far may be wrong by at the start of a job; falls to 0 at its end
+_NEAREST = 12  # runs of the most similar size count; a run of another order of magnitude tells little
+_SPREAD = 1.25  # p90 is at least this many times p50: few runs understate the spread
+_GROWTH = 0.9  # time grows with size to this power, as long as nothing else is known
+_LIVE = 0.4  # what throughput so far may be wrong by at the start of a job; falls to 0 at its end
 _FLOOR = 0.1  # an active job is never said to need no time
-_STALL = 0.1  # of the time that work without any progress would suggest
+_OVERDUE = 0.1  # of the expected time, when all of that has passed
+_STILL = (10.0, 0.2)  # a stall: no progress for so many seconds, and for so large a share of the work so far
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What was guessed at some moment, and what was true: seconds from then on."""
+
+    seconds: float
+    p90: float
+    truth: float
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished job of the past: its size (in the unit of its kind) and its seconds from start to end."""
+    """A finished job of the past: its size (in the unit of its kind) and its seconds from start to end.
+
+    `head` are the seconds of them before work began (planning), `tail` those after all units were done;
+    `guess` is what was guessed of it when a fifth of them were.
+    """
 
     size: int
     seconds: float
+    head: float = 0.0
+    tail: float = 0.0
+    guess: Guess | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,48 +62,107 @@ class Estimate:
     basis: str
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What a job of some size takes from start to end: middle, p90, the tail in it; from how many runs."""
+
+    middle: float
+    high: float
+    tail: float
+    runs: int
+
+    @property
+    def basis(self) -> str:
+        return "1 earlier run" if self.runs == 1 else f"{self.runs} earlier runs"
+
+    @property
+    def error(self) -> float:
+        """What the middle may be wrong by, as a share: what lies between it and the p90."""
+        return (max(0.05, (self.high / self.middle - 1) / 1.3) if self.middle > 0 else 1.0) + 0.3 / self.runs
+
+
+def whole(size: int, history: Sequence[Run]) -> Whole | None:
+    """From earlier runs, each scaled to this size; None without any."""
+    if not history:
+        return None
+    near = sorted(history, key=lambda run: abs(math.log(_ratio(size, run.size))))[:_NEAREST]
+    power = _growth(near)
+    scaled = sorted(run.seconds * _ratio(size, run.size) ** power for run in near)
+    tail = median(run.tail * _ratio(size, run.size) ** power for run in near)
+    middle = median(scaled)
+    # the ninth of ten, and above: with n runs the best guess for p90 lies at (n + 1) * 0.9
+    ninth = scaled[min(len(scaled) - 1, math.ceil((len(scaled) + 1) * 0.9) - 1)]
+    unlike = abs(math.log(_ratio(size, near[0].size)))  # nobody has seen a job of this size
+    return Whole(middle, max(ninth, middle * _SPREAD) * (1 + 0.2 * unlike), tail, len(history))
+
+
 def estimate(job: Job, now: datetime, history: Sequence[Run], ahead_seconds: float = 0) -> Estimate | None:
     """None for an ended job, and while there is nothing to go by."""
-    whole = _whole(job.size, history)
+    known = whole(job.size, history)
     if job.state is JobState.ACCEPTED:
-        if whole is None:
-            return None
-        middle, high = whole
-        basis = _runs(history) + (" and the jobs ahead" if ahead_seconds else "")
-        return _estimate(middle + ahead_seconds, high + ahead_seconds * _HISTORY_SPREAD, basis)
+        return None if known is None else waiting(known, ahead_seconds)
     if job.state is JobState.RUNNING and job.started is not None:
-        return _running(job, job.started, now, whole, history)
+        return _running(job, job.started, now, known)
     return None
 
 
-def _running(
-    job: Job, started: datetime, now: datetime, whole: tuple[float, float] | None, history: Sequence[Run]
-) -> Estimate | None:
+def waiting(known: Whole, ahead_seconds: float) -> Estimate:
+    """Of a job that waits for the work ahead of it, which is as uncertain as its own."""
+    basis = known.basis + (" and the jobs ahead" if ahead_seconds >= 0.05 else "")
+    high = math.hypot(known.high - known.middle, ahead_seconds * (_SPREAD - 1))
+    return _estimate(known.middle + ahead_seconds, known.middle + ahead_seconds + high, basis)
+
+
+def _running(job: Job, started: datetime, now: datetime, known: Whole | None) -> Estimate | None:
     elapsed = max(0.0, (now - started).total_seconds())
     done, total = job.progress.done, job.progress.total
-    if not total or done <= 0:
-        if whole is None:
-            return None
-        middle, high = (max(each - elapsed, _STALL * each) for each in whole)
-        return _estimate(middle, high, _runs(history))
-    share = min(1.0, done / total)
     pace = _Pace.of(job, started, now, done)
-    if pace.done <= 0:
-        return (
-            None
-            if whole is None
-            else _estimate(whole[0] * (1 - share), whole[1] * (1 - share), _runs(history))
-        )
+    share = min(1.0, done / total) if total else 0.0
+    if not total or pace.done <= 0:
+        return None if known is None else _unmeasured(known, elapsed, share, pace.done <= 0 < done)
     live = pace.spent * (total - done) / pace.done
-    middle, high, basis = live, live * (1 + _LIVE_SPREAD * (1 - share)), "throughput so far"
-    if whole is not None and share < 0.5:
-        weight = 2 * share  # the more is done, the more the job speaks for itself
-        middle = weight * middle + (1 - weight) * whole[0] * (1 - share)
-        high = weight * high + (1 - weight) * whole[1] * (1 - share)
-        basis = f"{_runs(history)} and throughput so far"
-    # between two reports time passes and work goes on; without any report for long the guess must grow again
-    stalled = _STALL * (pace.spent + pace.since) * (total - done) / pace.done
-    return _estimate(max(middle - pace.since, stalled), max(high - pace.since, stalled), basis)
+    error = _LIVE * (1 - share)
+    basis, tail = "throughput so far", 0.0
+    if known is not None:
+        tail = known.tail
+        if share < 0.5:
+            live, error = _blended(known, live, error, share, pace)
+            basis = f"{known.basis} and throughput so far"
+    return _told(live, tail, error, basis, pace)
+
+
+def _blended(known: Whole, live: float, error: float, share: float, pace: _Pace) -> tuple[float, float]:
+    """Seconds left by both, and what that may be wrong by. Earlier runs count the less, the more this job
+    disagrees with them, and no more from its half on."""
+    work = max(0.0, known.middle - known.tail)
+    expected = work * pace.done / pace.total if pace.total else 0.0
+    apart = (
+        abs(math.log(pace.spent / expected)) * math.sqrt(share) if expected > 0 and pace.spent > 0 else 0.0
+    )
+    past_error, live_error = math.hypot(known.error, apart), error / math.sqrt(share)
+    trust = past_error**2 / (past_error**2 + live_error**2)
+    trust += (1 - trust) * (2 * share) ** 2
+    blended = trust * live + (1 - trust) * work * (1 - share)
+    return blended, max(error, math.sqrt(trust * live_error**2 + (1 - trust) * past_error**2))
+
+
+def _unmeasured(known: Whole, elapsed: float, share: float, went_on: bool) -> Estimate:
+    """Nothing was done yet in this run; what an earlier run had done stays done."""
+    if went_on:
+        return _estimate(known.middle * (1 - share), known.high * (1 - share), known.basis)
+    middle, high = (max(each - elapsed, _OVERDUE * each) for each in (known.middle, known.high))
+    if elapsed > known.high:
+        return _estimate(middle, high + elapsed - known.high, f"{known.basis}, and it takes longer")
+    return _estimate(middle, high, known.basis)
+
+
+def _told(live: float, tail: float, error: float, basis: str, pace: _Pace) -> Estimate:
+    """`live` seconds were left at the last progress: time passes since, unless the work stands still."""
+    left = live + tail
+    if live > 0 and pace.since > max(_STILL[0], _STILL[1] * pace.spent, live * _OVERDUE):
+        return _estimate(left, left * (1 + error) + pace.since, f"no progress for {pace.since:.0f} s")
+    middle = max(left - pace.since, min(left, _OVERDUE * (pace.since + tail)))
+    return _estimate(middle, middle + left * error + tail * error, basis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +172,7 @@ class _Pace:
     done: int
     spent: float
     since: float
+    total: int
 
     @classmethod
     def of(cls, job: Job, started: datetime, now: datetime, done: int) -> _Pace:
@@ -94,25 +180,23 @@ class _Pace:
         begun = max(started, job.pace_since or started)
         measured = min(now, max(begun, job.last_progress or now))  # the moment at which `done` was true
         spent, since = (measured - begun).total_seconds(), (now - measured).total_seconds()
-        return cls(done - job.pace_done, max(0.0, spent), max(0.0, since))
+        return cls(done - job.pace_done, max(0.0, spent), max(0.0, since), job.progress.total or 0)
 
 
-def _whole(size: int, history: Sequence[Run]) -> tuple[float, float] | None:
-    """p50 and p90 of the whole job, each earlier run scaled to this job's size."""
-    if not history:
-        return None
-    near = sorted(history, key=lambda run: abs(_ratio(size, run.size) - 1))[:_NEAREST]
-    scaled = sorted(run.seconds * _ratio(size, run.size) for run in near)
-    middle = median(scaled)
-    return middle, max(scaled[min(len(scaled) - 1, len(scaled) * 9 // 10)], middle * _HISTORY_SPREAD)
+def _growth(runs: Sequence[Run]) -> float:
+    """The power of size by which these runs took longer, between 0 (all overhead) and 1."""
+    points = [(math.log(run.size), math.log(run.seconds)) for run in runs if run.size > 0 and run.seconds > 0]
+    if len(points) < 3:
+        return _GROWTH
+    mean_x, mean_y = (sum(each) / len(points) for each in zip(*points, strict=True))
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points)
+    # a guess counts as much as one run of three times the size
+    return float(min(1.0, max(0.0, (slope + _GROWTH) / (spread + 1.0))))
 
 
 def _ratio(size: int, other: int) -> float:
     return size / other if size > 0 and other > 0 else 1.0
-
-
-def _runs(history: Sequence[Run]) -> str:
-    return "1 earlier run" if len(history) == 1 else f"{len(history)} earlier runs"
 
 
 def _estimate(middle: float, high: float, basis: str) -> Estimate:

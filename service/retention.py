@@ -127,6 +127,7 @@ class Retention:
 
     def _delete(self, key: str) -> None:
         self._store.delete(key)
+        self._store.prune(key)
         self._seen.pop(key, None)
 
     def _orphans(self) -> Iterator[Stat]:

@@ -14,6 +14,7 @@ from service.cluster import RunKey, Status
 from service.cluster.meter import PLANNING
 from service.model import Job, JobError
 
+_QUICK = 0.5  # seconds: whoever waited so short a time was not told anything
 _WARN = 0.5  # of the time a run may stall: then its message says so
 
 Told = tuple[int, str, str | None]
@@ -33,6 +34,7 @@ class Run:
     phase: str = PLANNING
     message: str | None = None
     stalled: bool = False
+    foreseen: bool = False
     told: Told = (0, PLANNING, None)
     publishing: Future[Artifact] | None = None
 
@@ -59,6 +61,11 @@ class Run:
             if self.stalled:
                 self.stalled, self.message = False, ""
         self.done, self.phase = done, status.phase
+
+    def foreseeable(self, now: float) -> bool:
+        """Whether a guess of its end is worth keeping now: a fifth is done, and it is no quick job."""
+        part = self.total / 5 <= self.done < self.total
+        return part and not self.foreseen and now - self.began >= _QUICK
 
     @property
     def news(self) -> Told | None:

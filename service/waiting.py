@@ -1,47 +1,114 @@
 """Waiting: what is said to those who wait for a job: when it will be done, why it waits, that it changed.
 
-Reads the tracker and the clock; the arithmetic of an estimate is `service.eta`'s.
+Reads the tracker and the clock; the arithmetic of an estimate is `service.eta`'s. What many ask for at once
+(earlier runs, the work there is) is read from the database once a second or two.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
 
 from service.errors import UnknownJob
-from service.eta import Estimate, estimate
+from service.eta import Estimate, Run, Whole, estimate, waiting, whole
 from service.model import Job, JobState
-from service.tracker import Changes, Mark, Tracker
+from service.remembered import Remembered
+from service.track_record import Record, at_fifth, at_start, record
+from service.tracker import Changes, Mark, Tracker, Work, Workload
+
+Records = dict[tuple[str, str, str], Record]
 
 _TOGETHER = 0.05  # seconds in which changes are gathered: all jobs together change often
+_HISTORY, _WORKLOAD, _RECORD = 2.0, 1.0, 30.0  # seconds for which they are good enough
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePlace:
-    """Why a job waits: how many have their turn before it (0 = next), and that in words."""
+    """How many have their turn before a job (0 = next); why it waits, and until when, in words."""
 
     position: int
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a job would meet that were submitted now: its estimate, the wait in it, and past errors."""
+
+    estimate: Estimate | None
+    queue_seconds: float
+    ahead: int
+    record: Record | None
+
+
 class Waiting:
-    """Thread-safe, as the tracker is."""
+    """Thread-safe, as the tracker is. `workers` counts the workers, as far as this process sees any."""
 
     def __init__(self, tracker: Tracker, clock: Callable[[], datetime]) -> None:
         self._tracker, self._clock = tracker, clock
+        self.workers: Callable[[], int | None] = lambda: None
+        self._history: Remembered[tuple[str, str], Sequence[Run]] = Remembered(
+            _HISTORY, lambda key: tracker.history(*key)
+        )
+        self._workload: Remembered[None, Workload] = Remembered(
+            _WORKLOAD, lambda _: tracker.outlook.workload()
+        )
+        self._records: Remembered[None, Records] = Remembered(_RECORD, lambda _: self._read_records())
+
+    # --- when
 
     def estimate(self, job: Job) -> Estimate | None:
         """When the job will be done, from earlier runs and its own throughput; None without any basis."""
         if job.ended:
             return None
-        history = self._tracker.history(job.kind, job.type)
-        waits = job.state is JobState.ACCEPTED and bool(history)
-        # the jobs ahead are taken to be like the earlier ones, worked off one after another
-        ahead = self._tracker.ahead(job.id) * median(run.seconds for run in history) if waits else 0.0
-        return estimate(job, self._clock(), history, ahead)
+        ahead = 0.0
+        if job.state is JobState.ACCEPTED:
+            ahead = self._seconds_ahead(self._tracker.ahead(job.id))
+        return estimate(job, self._clock(), self._history[job.kind, job.type], ahead)
+
+    def outlook(self, kind: str, type: str, size: int, share: float = 0.0) -> Outlook:
+        """Of a job that were submitted now, of whose work a `share` is done already."""
+        ahead = sum(work.jobs for work in self._workload.fresh(None).waiting)
+        seconds = self._seconds_ahead(ahead)
+        history = self._history.fresh((kind, type))
+        known = whole(size, history)
+        found = None
+        if known is not None:
+            left = 1 - share
+            rest = Whole(known.middle * left, known.high * left, known.tail * left, known.runs)
+            found = waiting(rest, seconds)
+        return Outlook(found, seconds, ahead, record(at_start(history)))
+
+    def records(self) -> Records:
+        """How right estimates were, by kind, type and moment (`start`, `fifth`)."""
+        return self._records[None]
+
+    def _seconds_ahead(self, position: int) -> float:
+        """The work before a place in the queue: what is left of running jobs, and the jobs ahead."""
+        work = self._workload[None]
+        running = sum(self._seconds(each) for each in work.running)
+        queued = sum(each.jobs for each in work.waiting)
+        if not position or not queued:
+            return running
+        ahead = sum(each.jobs * self._seconds(each) for each in work.waiting)
+        return running + ahead * min(1.0, position / queued)
+
+    def _seconds(self, work: Work) -> float:
+        """What is left of it; nothing is known of types that were never run."""
+        known = whole(work.size, self._history[work.kind, work.type])
+        return 0.0 if known is None else known.middle * (1 - work.share)
+
+    def _read_records(self) -> Records:
+        found: Records = {}
+        for kind, type in self._tracker.outlook.types():
+            runs = self._history[kind, type]
+            for moment, guesses in (("start", at_start(runs)), ("fifth", at_fifth(runs))):
+                if (measured := record(guesses)) is not None:
+                    found[kind, type, moment] = measured
+        return found
+
+    # --- why
 
     def heartbeat_age(self, job: Job) -> float | None:
         """Seconds since whoever runs the job said that it is alive; None when nobody does."""
@@ -53,12 +120,29 @@ class Waiting:
         """The place of a waiting job; None once it runs or has ended."""
         if job.state is not JobState.ACCEPTED:
             return None
-        if job.leader is not None:
-            return QueuePlace(0, f"Job {job.leader} answers the same question; this one gets its result.")
         position = self._tracker.ahead(job.id)
-        if position == 0:
-            return QueuePlace(0, "It is next and waits for a free worker.")
-        return QueuePlace(position, "1 job is ahead." if position == 1 else f"{position} jobs are ahead.")
+        if job.leader is not None:
+            said = f"Job {job.leader} answers the same question; this one gets its result."
+            return QueuePlace(position, said)
+        return QueuePlace(position, " ".join(self._reasons(job, position)))
+
+    def _reasons(self, job: Job, position: int) -> Iterable[str]:
+        """Why it was put back; what is ahead, and until when; who should do the work."""
+        if job.message:
+            yield job.message
+        workers, busy = self.workers(), len(self._workload[None].running)
+        seconds = self._seconds_ahead(position)
+        start = f"; it may start in about {seconds:.0f} s." if seconds >= 1 else "."
+        if position:
+            yield ("1 job is ahead" if position == 1 else f"{position} jobs are ahead") + start
+        if workers == 0:
+            yield "No worker has come yet."
+        elif not position and busy:
+            yield f"It is next; the workers are busy with {_jobs(busy)}" + start
+        elif not position:
+            yield "It is next and waits for a free worker."
+
+    # --- until
 
     def changes(self, owner: str, cursor: str | None, seconds: float) -> Changes:
         """The owner's jobs that changed after a cursor, as soon as there are any; none after `seconds`.
@@ -66,12 +150,12 @@ class Waiting:
         Without a cursor those that are active, at once. ValueError for a bad one.
         """
         if cursor is None:
-            return self._tracker.changes(owner, None)
+            return self._tracker.outlook.changes(owner, None)
         mark, deadline = Mark.from_cursor(cursor), time.monotonic() + seconds
         with self._tracker.watch() as changed:
             while True:
                 changed.clear()
-                found = self._tracker.changes(owner, mark)
+                found = self._tracker.outlook.changes(owner, mark)
                 mark = found.mark
                 left = deadline - time.monotonic()
                 over = left <= 0 or self._tracker.leaving.is_set()
@@ -104,3 +188,7 @@ class Waiting:
         if job is None:
             raise UnknownJob(job_id)
         return job
+
+
+def _jobs(count: int) -> str:
+    return "1 running job" if count == 1 else f"{count} running jobs"

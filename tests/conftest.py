@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from hypothesis import settings
 from service.compute import LocalCompute
 
 ROOT = Path(__file__).parents[1]
+_ROOM = 1 << 30
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +29,17 @@ def own_compute(tmp_path: Path) -> Iterator[LocalCompute]:
     """Two workers of a test's own, to be killed at will."""
     with LocalCompute(2, tmp_path / "home", python_path=[ROOT]) as started:
         yield started
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is room, for databases whose syncs are not the point: they cost most."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < _ROOM:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="haulier-") as folder:
+        yield Path(folder)
 
 
 # the machine may be busy: how long an example takes proves nothing

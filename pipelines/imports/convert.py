@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pipelines.datasets import arrow_type
 from pipelines.imports.bytewise import letters, only_digits
+from pipelines.imports.money import bare
 from pipelines.imports.strptime import parse_times, time_format
 
 TRUE = ("true", "t", "yes", "y", "1")
@@ -43,11 +44,12 @@ _NONE: Rows = np.empty(0, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """How numbers and missing values are written."""
+    """How numbers and missing values are written; `dress` is the mark of amounts (see `money`)."""
 
     decimal: str = "."
     thousands: str | None = None
     nulls: tuple[str, ...] = ("",)
+    dress: str | None = None
 
     @property
     def plain(self) -> bool:
@@ -144,6 +146,8 @@ def _cast(text: pa.Array, target: Target, numbers: Numbers) -> pa.Array:
         return pc.if_else(known, pc.is_in(lower, value_set=pa.array(TRUE)), pa.scalar(None, pa.bool_()))
     if target.type in ("date", "timestamp", "timestamptz"):
         return text.cast(kind)
+    if numbers.dress is not None:
+        text = bare(text, numbers.dress)
     if numbers.plain and only_digits(text, point=target.type != "integer"):
         return text.cast(kind)
     clean = plain_numbers(text, target.type, numbers)

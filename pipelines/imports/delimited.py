@@ -80,24 +80,25 @@ def survey(context: Context, spec: Json, source: Source) -> Survey:
     options: Json = spec["options"]
     source, wide = _in_utf8(context, source, options)
     source, body = _body(context, spec, source)
-    evidence, parts, samples = Evidence(), list[Part](), list[Any]()
+    evidence, parts, samples = Evidence(), list[Part](), list[Sample]()
     target = min(_LARGEST, max(_SMALLEST, source.size // 24))
     blocks = _between(source, body.start, body.end)
     for run in runs(_seen(blocks, evidence), body.dialect.grammar, body.start, body.line, _RUN):
         context.progress(run.start)
-        samples.append(_sample(run, body.dialect))
+        samples.append(_sample(run, body.dialect.grammar))
         _extend(parts, run, target)
     evidence.feed(source.read(0, body.start))
     asked = options.get("encoding")
     encoding = asked or ("utf-8" if wide else evidence.decide())
     names, said = unique_names(_decoded(body.names, "utf-8" if wide else encoding))
-    dialect = asdict(replace(body.dialect, encoding=wide or encoding, decoded=wide is not None))
+    found_out = replace(body.dialect, encoding=wide or encoding, decoded=wide is not None)
+    dialect, reader = asdict(found_out), found_out.reader()
     found = [f"The text was read as {encoding}, the likeliest encoding; options.encoding says otherwise."]
     return Survey(
         names,
         tuple(parts),
         {**dialect, "nullValues": list(body.dialect.nullValues)},
-        samples=tuple(samples),
+        samples=tuple(reader.read(*sample).table for sample in samples),
         warnings=(*body.warnings, *said, *(found if encoding != "utf-8" and not asked else ())),
         place=source.place,
     )
@@ -255,17 +256,16 @@ def _seen(blocks: Iterator[bytes], evidence: Evidence) -> Iterator[bytes]:
     evidence.feed(rest)
 
 
-def _sample(run: Run, dialect: Dialect) -> Any:
-    """Whole records from the beginning of a run, as text columns."""
+Sample = tuple[bytes, int, list[Any]]  # bytes, the line they begin on, broken records
+
+
+def _sample(run: Run, grammar: Grammar) -> Sample:
+    """Whole records from the beginning of a run; read when the encoding is known."""
     data = run.data
     if len(data) > _SAMPLED:
         data = data[:_SAMPLED]
-        data = data[: int(record_starts(data, dialect.grammar)[-1])]
-    broken = [each for each in run.broken if each[0] + each[1] <= len(data)]
-    reader = dialect.reader()
-    if not data.isascii():
-        data = data.decode("latin-1").encode("ascii", "replace")  # the encoding is not known yet
-    return reader.read(data, run.line, broken).table
+        data = data[: int(record_starts(data, grammar)[-1])]
+    return bytes(data), run.line, [each for each in run.broken if each[0] + each[1] <= len(data)]
 
 
 def _decoded(names: tuple[str, ...], encoding: str) -> list[str]:

@@ -6,14 +6,17 @@ nothing rounds. A Guess is fed batches of text by whoever reads a part; guesses 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.imports import bytewise, moments
 from pipelines.imports.convert import Numbers
-from pipelines.imports.numerals import STYLES, Measure, every, in_style, whole_mask
+from pipelines.imports.dressed import Dressed, grown, together
+from pipelines.imports.money import is_dressed
+from pipelines.imports.numerals import STYLES, Measure, every, feed_styles, joined, measures, style_named
 from pipelines.plan import Json
 
 # words for "missing" that a column of numbers, times or truths may hold; in a column of text they are text
@@ -61,7 +64,8 @@ _TRUTHS = pa.array(["true", "false"])
 class Reading:
     """What a column becomes and how its cells are written. `doubt` is a sentence for the receipt.
 
-    `digits` are those before the point that its numbers have at most; `seen` says that there was any value.
+    `digits` are those before the point that its numbers have at most; `seen` says that there was any value;
+    `dress` is the mark that amounts have ("" for parentheses alone).
     """
 
     type: str
@@ -72,6 +76,7 @@ class Reading:
     doubt: str | None = None
     digits: int = 0
     seen: bool = True
+    dress: str | None = None
 
 
 class Guess:
@@ -92,7 +97,7 @@ class Guess:
     ) -> None:
         self._numbers = numbers
         self._decimal_only = decimal_only
-        self._fixed = _style_of(numbers) if fixed else None
+        self._fixed = style_named(numbers.decimal, numbers.thousands) if fixed else None
         self._seen = False
         self._boolean = not worded
         self._words: set[str] = set()
@@ -100,10 +105,12 @@ class Guess:
         styles = ["plain"] if decimal_only else [] if worded else styles
         self._styles = {style: Measure() for style in styles}
         self._times: set[str] = set()
+        self._dressed: Dressed | None = None
         if state:
             self._seen, self._boolean = state["seen"], state["boolean"]
             self._words, self._times = set(state["words"]), set(state["times"])
-            self._styles = {style: Measure(measure) for style, measure in state["styles"].items()}
+            self._styles = measures(state["styles"])
+            self._dressed = Dressed.from_json(state["dressed"])
 
     def to_json(self) -> Json:
         return {
@@ -112,14 +119,14 @@ class Guess:
             "words": sorted(self._words),
             "times": sorted(self._times),
             "styles": {style: measure.to_json() for style, measure in self._styles.items()},
+            "dressed": None if self._dressed is None else self._dressed.to_json(),
         }
 
     def join(self, other: Guess) -> None:
         """Take in what another part of the same column has seen."""
         self._words |= other._words
-        self._styles = {style: measure for style, measure in self._styles.items() if style in other._styles}
-        for style, measure in self._styles.items():
-            measure.join(other._styles[style])
+        self._dressed = together(self._dressed, self._styles, other._dressed, other._styles)
+        self._styles = joined(self._styles, other._styles)
         self._boolean = self._boolean and other._boolean
         if self._seen and other._seen:
             self._times &= other._times
@@ -130,9 +137,8 @@ class Guess:
     @property
     def open(self) -> bool:
         """Can more values still change the answer to anything but text?"""
-        return (
-            not self._seen or self._decimal_only or self._boolean or bool(self._styles) or bool(self._times)
-        )
+        undecided = self._boolean or self._styles or self._times or self._dressed
+        return not self._seen or self._decimal_only or bool(undecided)
 
     def feed(self, text: pa.Array) -> None:
         """More values of the column, as text; nulls and words for missing count for nothing."""
@@ -147,7 +153,7 @@ class Guess:
             return
         if self._boolean:
             self._boolean = every(pc.is_in(pc.utf8_lower(values), value_set=_TRUTHS))
-        if self._styles:
+        if self._styles or self._dressed:
             self._feed_numbers(values)
         if first:
             self._times = moments.candidates(values)
@@ -158,7 +164,7 @@ class Guess:
         """Clean columns of numbers or ISO times, by their bytes."""
         if self._numbers.nulls and not set(self._numbers.nulls) <= {"", *MISSING}:
             return False
-        if self._styles and (digits := bytewise.plain_numbers(text)) is not None:
+        if self._styles and not self._dressed and (digits := bytewise.plain_numbers(text)) is not None:
             return self._fed_digits(digits)
         if self._boolean or self._styles or not self._times:
             return False
@@ -186,14 +192,15 @@ class Guess:
     def decide(self, delimiter: str = ",", day_first: bool | None = None) -> Reading | None:
         """The reading; None when a decimal column needs more than 38 digits."""
         if self._decimal_only:
-            kind = self._styles["plain"].decimal()
-            return None if kind is None else self._as_number(kind, "plain")
+            measure = self._styles["plain"]
+            kind = measure.decimal()
+            return None if kind is None else self._as_number(kind, "plain", measure)
         if not self._seen:
             return Reading("text", seen=False)
         words = self.words
         if self._boolean:
             return Reading("boolean", nulls=words)
-        number = self._number(delimiter)
+        number = self._number(self._styles, delimiter) or self._amount(delimiter)
         if number is not None:
             return number
         kind, form, ambiguous = moments.pick(self._times)
@@ -220,8 +227,19 @@ class Guess:
         _, form, ambiguous = moments.pick(self._times)
         return None if form is None or ambiguous or not self._seen else moments.day_first(form)
 
-    def _number(self, delimiter: str) -> Reading | None:
-        alive = {style: measure for style, measure in self._styles.items() if measure.sound}
+    def _amount(self, delimiter: str) -> Reading | None:
+        """Numbers in a dress: always decimals."""
+        if self._dressed is None or not self._dressed.sure:
+            return None
+        number = self._number(self._dressed.styles, delimiter)
+        if number is None:
+            return None
+        kind = self._dressed.styles[style_named(number.decimal, number.thousands)].decimal()
+        said = "; it also ".join(filter(None, (self._dressed.said, number.doubt)))
+        return None if kind is None else replace(number, type=kind, dress=self._dressed.mark, doubt=said)
+
+    def _number(self, styles: Mapping[str, Measure], delimiter: str) -> Reading | None:
+        alive = {style: measure for style, measure in styles.items() if measure.sound}
         if not alive:
             return None
         style = next(iter(alive))
@@ -233,13 +251,13 @@ class Guess:
                 f"has commas that were taken for {meaning}; set options.decimal or options.thousands if not"
             )
         kind = alive[style].type()
-        return None if kind is None else self._as_number(kind, style, doubt)
+        return None if kind is None else self._as_number(kind, style, alive[style], doubt)
 
-    def _as_number(self, kind: str, style: str, doubt: str | None = None) -> Reading:
+    def _as_number(self, kind: str, style: str, measure: Measure, doubt: str | None = None) -> Reading:
         decimal, thousands = STYLES[style]
         if self._decimal_only or self._fixed:
             decimal, thousands = self._numbers.decimal, self._numbers.thousands
-        digits = max(self._styles[style].whole, self._styles[style].longest)
+        digits = max(measure.whole, measure.longest)
         return Reading(kind, None, decimal, thousands, self.words, doubt, digits)
 
     def _present(self, text: pa.Array) -> pa.Array:
@@ -254,45 +272,8 @@ class Guess:
         return values
 
     def _feed_numbers(self, values: pa.Array) -> None:
-        clean = pc.utf8_trim_whitespace(values)
-        whole = whole_mask(clean)
-        integers = clean.filter(whole)
-        rest = clean.filter(pc.invert(whole)) if len(integers) < len(clean) else clean[:0]
-        whole_numbers = Measure()
-        whole_numbers.feed_whole(integers)
-        fed: dict[str, Measure | None] = {}
-        for style in list(self._styles):
-            plain = fed.get("plain")
-            if plain is not None and not plain.odd and STYLES[style][0] == ".":
-                found: Measure | None = plain  # a plain number is one of these styles as well
-            else:
-                found = fed[style] = _measured(style, rest)
-            if found is None:
-                del self._styles[style]
-            else:
-                self._styles[style].join(found)
-                self._styles[style].join(whole_numbers)
-
-
-def _measured(style: str, rest: pa.Array) -> Measure | None:
-    """What values that are no canonical integers measure in a style, None when one is not of it."""
-    measure = Measure()
-    if not len(rest):
-        return measure
-    if in_style(style, rest[:20]) is None:  # most styles fail at once
-        return None
-    plain = in_style(style, rest)
-    if plain is None:
-        return None
-    measure.feed_groups(style, rest)
-    whole = whole_mask(plain)
-    measure.feed_whole(plain.filter(whole))
-    beyond = plain.filter(pc.invert(whole))
-    return measure if not len(beyond) or measure.feed(beyond) else None
-
-
-def _style_of(numbers: Numbers) -> str:
-    for name, marks in STYLES.items():
-        if marks == (numbers.decimal, numbers.thousands):
-            return name
-    return "plain"
+        if is_dressed(values):
+            self._dressed = grown(self._dressed, self._styles, values)
+        elif self._dressed is not None:
+            self._dressed = self._dressed.plain(values)
+        feed_styles(self._styles, values)

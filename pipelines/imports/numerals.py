@@ -133,6 +133,63 @@ class Measure:
         return None if digits > 38 else f"decimal({18 if digits <= 18 else 38},{self.scale})"
 
 
+def measures(state: Json) -> dict[str, Measure]:
+    """By style, from JSON."""
+    return {style: Measure(each) for style, each in state.items()}
+
+
+def joined(mine: dict[str, Measure], others: dict[str, Measure]) -> dict[str, Measure]:
+    """The styles that both allow, with what both have seen."""
+    both = {style: measure for style, measure in mine.items() if style in others}
+    for style, measure in both.items():
+        measure.join(others[style])
+    return both
+
+
+def style_named(decimal: str, thousands: str | None) -> str:
+    """The style of two marks, "plain" for none we know."""
+    return next((name for name, marks in STYLES.items() if marks == (decimal, thousands)), "plain")
+
+
+def feed_styles(styles: dict[str, Measure], values: pa.Array) -> None:
+    """More numbers as text; a style that one of them is not written in is taken out."""
+    clean = pc.utf8_trim_whitespace(values)
+    whole = whole_mask(clean)
+    integers = clean.filter(whole)
+    rest = clean.filter(pc.invert(whole)) if len(integers) < len(clean) else clean[:0]
+    whole_numbers = Measure()
+    whole_numbers.feed_whole(integers)
+    fed: dict[str, Measure | None] = {}
+    for style in list(styles):
+        plain = fed.get("plain")
+        if plain is not None and not plain.odd and STYLES[style][0] == ".":
+            found: Measure | None = plain  # a plain number is one of these styles as well
+        else:
+            found = fed[style] = _measured(style, rest)
+        if found is None:
+            del styles[style]
+        else:
+            styles[style].join(found)
+            styles[style].join(whole_numbers)
+
+
+def _measured(style: str, rest: pa.Array) -> Measure | None:
+    """What values that are no canonical integers measure in a style, None when one is not of it."""
+    measure = Measure()
+    if not len(rest):
+        return measure
+    if in_style(style, rest[:20]) is None:  # most styles fail at once
+        return None
+    plain = in_style(style, rest)
+    if plain is None:
+        return None
+    measure.feed_groups(style, rest)
+    whole = whole_mask(plain)
+    measure.feed_whole(plain.filter(whole))
+    beyond = plain.filter(pc.invert(whole))
+    return measure if not len(beyond) or measure.feed(beyond) else None
+
+
 def in_style(style: str, values: pa.Array) -> pa.Array | None:
     """The values with a plain point and no thousands, None when one of them is not of that style."""
     decimal, thousands = STYLES[style]

@@ -153,7 +153,7 @@ def _counted(table: pa.Table) -> Json:
 
 def _readings(columns: list[Json], time: str | None) -> list[Any]:
     """What a part's fragments depend on."""
-    wanted = ("source", "name", "type", "format", "decimal", "thousands", "nulls")
+    wanted = ("source", "name", "type", "format", "decimal", "thousands", "nulls", "dress")
     return [[[column[name] for name in wanted] for column in columns], time]
 
 

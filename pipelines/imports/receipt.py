@@ -87,6 +87,8 @@ def _reading(column: SourceColumn, numbers: Json) -> Json:
         found["decimal"] = column.decimal
     if column.decimal is not None and column.thousands != numbers["thousands"]:
         found["thousands"] = column.thousands
+    if column.dress:
+        found["mark"] = column.dress
     if column.nulls:
         found["nullValues"] = list(column.nulls)
     return found

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.errors import BadInput
 from pipelines.imports.records import Grammar, record_starts, stray_closers, toggles
 
 # how much each is trusted: a comma, a colon or a space comes up in ordinary text as well
@@ -80,7 +81,7 @@ def find_marks(sample: bytes, default: str, options: dict[str, Any]) -> Marks:
     best, top = Marks(given or default, options.get("quote", '"'), options.get("escape")), 0.0
     for delimiter, weight in ({given: 1.0} if given else {**_DELIMITERS, **_WEAK}).items():
         twofold = len(delimiter) == 2
-        absent = twofold and delimiter.encode("latin-1", "replace") not in small
+        absent = twofold and (delimiter.encode("latin-1", "replace") not in small or _unused(small) is None)
         halved = not given and 0 < small.count(delimiter.encode()) == 2 * small.count(delimiter.encode() * 2)
         if absent or halved or delimiter == options.get("quote"):
             continue
@@ -98,7 +99,17 @@ def standin(sample: bytes, delimiter: str) -> str:
     """The one character that a delimiter of two is replaced by (itself for one)."""
     if len(delimiter) == 1:
         return delimiter
-    return next(each for each in _STANDIN if each.encode() not in sample)
+    found = _unused(sample)
+    if found is None:
+        raise BadInput(
+            f"The delimiter {delimiter!r} has two characters, which cannot be read where a file holds every "
+            "control character; it is probably no text."
+        )
+    return found
+
+
+def _unused(sample: bytes) -> str | None:
+    return next((each for each in _STANDIN if each.encode() not in sample), None)
 
 
 def read_records(data: bytes, marks: Marks, limit: int = _RECORDS) -> list[Record]:

@@ -24,9 +24,9 @@ SOME_DECIMAL = "decimal"  # decimal asked for, precision and scale left to the v
 class SourceColumn:
     """One column of the file: its name there, its name and type in the dataset, how its cells are written.
 
-    `decimal` is None where the file's numbers are written as the options say. `floor` is the type that the
-    dataset appended to has, and what is read must keep to it or widen it; `holds` are the digits before the
-    point of what is there, None when there is no value yet.
+    `decimal` is None where the file's numbers are written as the options say; `dress` is the mark of amounts.
+    `floor` is the type that the dataset appended to has, and what is read must keep to it or widen it;
+    `holds` are the digits before the point of what is there, None when there is no value yet.
     """
 
     source: str
@@ -37,6 +37,7 @@ class SourceColumn:
     thousands: str | None = None
     nulls: tuple[str, ...] = ()
     doubt: str | None = None
+    dress: str | None = None
     floor: str | None = None
     holds: int | None = None
 

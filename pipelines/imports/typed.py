@@ -135,7 +135,7 @@ def numbers_of(column: SourceColumn, spec: Json) -> Numbers:
     """How a column's numbers and missing values are written."""
     decimal = column.decimal or spec["numbers"]["decimal"]
     thousands = column.thousands if column.decimal else spec["numbers"]["thousands"]
-    return Numbers(decimal, thousands, (*spec["numbers"]["nulls"], *column.nulls))
+    return Numbers(decimal, thousands, (*spec["numbers"]["nulls"], *column.nulls), column.dress)
 
 
 def one(column: Any) -> pa.Array:
@@ -171,6 +171,7 @@ def _as(column: SourceColumn, reading: Reading, words: tuple[str, ...], dataset:
         thousands=reading.thousands,
         nulls=reading.nulls,
         doubt=reading.doubt,
+        dress=reading.dress,
     )
 
 

@@ -48,7 +48,6 @@ def scan(
     `batch` row groups are taken at once: one stays in a core's cache, several are better where rows do not
     become much fewer by grouping them. What is on the shelf is not read.
     """
-    program = replace(program, tables=lookup.load(store, program.question.lookups))
     partials: list[Partial] = []
     for partial in stretches(program, store, payload, progress, batch, shelf):
         partials.append(partial)
@@ -93,6 +92,7 @@ def _stretch(
 
 def _partials(program: Program, store: Store, run: Json, batch: int) -> Iterator[tuple[int, Partial]]:
     """The partial of each batch of row groups with the rows it cost."""
+    program = replace(program, tables=lookup.load(store, program.question.lookups))
     texts = [name for name, kind in program.kinds.items() if kind.word == "text"]
     reads = [_joined(program, some) for some in _batched(_reads(program, store, run), batch)]
     for columns, group in groupby(reads, key=lambda read: read.columns):

@@ -106,6 +106,21 @@ def _jobs() -> Iterator[Family]:
     counts = {state.value: float(count) for state, count in site().jobs.counts().items()}
     yield family("haulier_jobs", "gauge", "Jobs the tracker remembers, by status", counts, "status")
 
+    yield from _estimates()
+
+
+def _estimates() -> Iterator[Family]:
+    """How right ETAs were, over the newest 50 jobs of each type: before the start, and at a fifth."""
+    errors, held, jobs = [], [], []
+    for (kind, type, moment), record in sorted(site().jobs.waiting.records().items()):
+        labels = {"kind": kind, "type": type, "moment": moment}
+        errors.append(Sample(record.error, labels))
+        held.append(Sample(record.under_p90, labels))
+        jobs.append(Sample(record.jobs, labels))
+    yield Family("haulier_eta_error_ratio", "gauge", "Median error of ETAs, as a share of the truth", errors)
+    yield Family("haulier_eta_under_p90_ratio", "gauge", "Share of jobs that ended within their p90", held)
+    yield Family("haulier_eta_jobs", "gauge", "Finished jobs these are measured on", jobs)
+
 
 def _house() -> Iterator[Family]:
     here, health = site(), site().health()

@@ -7,6 +7,7 @@ from service.tracker.lock import HomeInUse, HomeLock
 from service.tracker.migrations import WrongSchema
 from service.tracker.records import Page, ProgressUpdate
 from service.tracker.tracker import Tracker
+from service.tracker.workload import Work, Workload
 
 __all__ = [
     "Changes",
@@ -18,6 +19,8 @@ __all__ = [
     "Run",
     "SteadyClock",
     "Tracker",
+    "Work",
+    "Workload",
     "WrongSchema",
     "utcnow",
 ]

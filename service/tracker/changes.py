@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Row, or_, select
 
 from service.model import Job
 from service.tracker.database import Database
+from service.tracker.history import FORESEEN
 from service.tracker.records import to_job
 from service.tracker.tables import ACTIVE, event, job
 
@@ -74,14 +75,14 @@ def present(connection: Connection, database: Database, owner: str, limit: int) 
 def since(connection: Connection, database: Database, owner: str, mark: Mark) -> Changes:
     """The jobs of an owner that changed after the mark."""
     query = (
-        select(event.c.sequence, event.c.at < _settled(database), event.c.job_id, job.c.owner)
+        select(event.c.sequence, event.c.at < _settled(database), event.c.job_id, event.c.name, job.c.owner)
         .join(job, job.c.id == event.c.job_id)
         .where(or_(event.c.sequence > mark.high, event.c.sequence.in_(mark.missing)))
         .order_by(event.c.sequence)
         .limit(_LINES)
     )
     rows = connection.execute(query).all()
-    last = {row.job_id: row.sequence for row in rows if row.owner == owner}
+    last = {row.job_id: row.sequence for row in rows if row.owner == owner and row.name != FORESEEN}
     jobs = _jobs(connection, last.keys())
     jobs.sort(key=lambda each: last[each.id])
     return Changes(tuple(jobs), _moved(mark, rows, database), len(rows) == _LINES)

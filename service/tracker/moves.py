@@ -17,6 +17,7 @@ from service.errors import UnknownJob
 from service.model import Job, JobError, JobState, sources_of
 from service.tracker import followers
 from service.tracker.followers import Leader
+from service.tracker.history import FORESEEN
 from service.tracker.records import ProgressUpdate, storable, to_job
 from service.tracker.tables import LEADING, LEASED, UtcDateTime, job
 from service.tracker.transaction import Transaction
@@ -142,6 +143,13 @@ def progress(tx: Transaction, updates: Sequence[ProgressUpdate]) -> None:
         told = latest.get((row.id, row.epoch))
         if told is not None:
             _advance(tx, row, told)
+
+
+def foresee(tx: Transaction, job_id: str, epoch: int, guess: Json) -> bool:
+    held = tx.execute(select(job.c.id).where(*_held(job_id, epoch))).one_or_none() is not None
+    if held:
+        tx.record(job_id, FORESEEN, guess)
+    return held
 
 
 def _advance(tx: Transaction, row: Row[*tuple[Any, ...]], told: ProgressUpdate) -> None:

@@ -18,10 +18,10 @@ from sqlalchemy import Connection, make_url, select
 from pipelines.plan import Artifact, Json
 from service.eta import Run
 from service.model import Event, Job, JobError, JobState, NewJob
-from service.tracker import acceptance, changes, history, leases, migrations, moves, queue, removal, retention
-from service.tracker.changes import Changes, Mark
+from service.tracker import acceptance, history, leases, migrations, moves, queue, removal, retention
 from service.tracker.clock import Clock, SteadyClock, utcnow
 from service.tracker.database import Database, reachable
+from service.tracker.outlook import Outlook
 from service.tracker.postgres import PostgresDatabase, postgres_engine
 from service.tracker.records import Page, ProgressUpdate, from_cursor, to_cursor, to_job
 from service.tracker.sqlite import SqliteDatabase
@@ -43,8 +43,9 @@ class Tracker:
     def __init__(self, database: Database, clock: Clock = utcnow) -> None:
         self.database = database
         self.clock = clock
-        self.accepted = threading.Event()
+        self.accepted, self.asked = threading.Event(), 0  # how often there was something to lease or cancel
         self.leaving = threading.Event()
+        self.outlook = Outlook(database)
         self._watchers = Watchers()
 
     @classmethod
@@ -121,18 +122,12 @@ class Tracker:
         more = to_cursor(rows[limit - 1].sequence) if len(rows) > limit else None
         return Page(tuple(to_job(row) for row in rows[:limit]), more)
 
-    def history(self, kind: str, type: str, limit: int = 20) -> Sequence[Run]:
+    def history(self, kind: str, type: str, limit: int = 50) -> Sequence[Run]:
         """The newest successful runs of a type."""
         return self.database.read(lambda connection: history.runs(connection, kind, type, limit))
 
     def events(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         return self.database.read(lambda connection: history.events(connection, job_id, after, limit))
-
-    def changes(self, owner: str, mark: Mark | None, limit: int = 200) -> Changes:
-        """Jobs of an owner that changed after a mark; without one up to `limit` active jobs."""
-        if mark is None:
-            return self.database.read(lambda c: changes.present(c, self.database, owner, limit))
-        return self.database.read(lambda c: changes.since(c, self.database, owner, mark))
 
     def counts(self) -> dict[JobState, int]:
         found = self.database.read(history.counts)
@@ -172,6 +167,10 @@ class Tracker:
         """One commit for all. Only for who holds the job; never lowers `done`; ended jobs stay."""
         if updates:
             self._write(moves.progress, updates)
+
+    def foresee(self, job_id: str, epoch: int, guess: Json) -> bool:
+        """Keep an estimate of a running job, to be compared with the truth."""
+        return self._write(moves.foresee, job_id, epoch, guess)
 
     def seal(self, job_id: str, epoch: int, outcome: Json) -> bool:
         """Keep the outcome before it is published; from now on it is too late to cancel.
@@ -272,13 +271,13 @@ class Tracker:
         return self.database.look_again
 
     def _heard(self, job_id: str | None) -> None:
-        if job_id is None:
-            self.accepted.set()
-        else:
-            self._watchers.touch([job_id])
+        if job_id is not None:
+            return self._watchers.touch([job_id])
+        self.asked += 1
+        self.accepted.set()
 
     def _missed(self) -> None:
-        self.accepted.set()
+        self._heard(None)
         self._watchers.touch_all()
 
     def _write(self, move: Callable[Concatenate[Transaction, P], T], *args: P.args, **more: P.kwargs) -> T:
@@ -289,7 +288,7 @@ class Tracker:
         result, tx = self.database.write(operation)
         self._watchers.touch(tx.touched)
         if tx.work:
-            self.accepted.set()
+            self._heard(None)
         if tx.touched or tx.work:
             self.database.announce(tx.touched, tx.work)
         return result

@@ -40,7 +40,7 @@ class Transaction:
         """One line of history.
 
         Names: accepted started adopted planned progress sealed requeued successful failed dismissed removed
-        cancel-requested; of shared work: promoted follows prioritized.
+        cancel-requested foreseen; of shared work: promoted follows prioritized.
         """
         self.execute(self.database.prepared(_line), {"job_id": job_id, "name": name, "data": data})
         self.touched.add(job_id)

@@ -28,8 +28,8 @@ def postgres_url(postgres: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'haulier.db'}"
+def sqlite_url(quick_folder: Path) -> str:
+    return f"sqlite:///{quick_folder / 'haulier.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

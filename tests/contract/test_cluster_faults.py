@@ -19,8 +19,16 @@ from service.cluster import DaskCluster, Finished, Lost, Outcome, RunKey, Skewed
 from service.compute import LocalCompute
 from service.model import Priority
 from tests import toys
+from tests.conftest import ROOT
 
 _numbers = iter(range(10**6))
+
+
+@pytest.fixture(scope="module")
+def own_compute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCompute]:
+    """Two workers for this module: what is killed here comes back."""
+    with LocalCompute(2, tmp_path_factory.mktemp("faults"), python_path=[ROOT]) as started:
+        yield started
 
 
 @pytest.fixture
@@ -28,6 +36,7 @@ def cluster(own_compute: LocalCompute, tmp_path: Path) -> Iterator[DaskCluster]:
     connected = DaskCluster(lambda: own_compute.address, str(tmp_path / "store"))
     until(lambda: workers(connected) == 2, 60)
     yield connected
+    until(lambda: workers(connected) == 2, 30)
     connected.close()
 
 
@@ -166,7 +175,7 @@ def test_workers_ended_by_anyone_are_started_again(cluster: DaskCluster, own_com
 
 
 def test_cancel_stops_the_parts_that_run(cluster: DaskCluster, tmp_path: Path) -> None:
-    key = start(cluster, parts=6, seconds=4)  # each looks every 0.4 s
+    key = start(cluster, parts=6, seconds=2)  # each looks every 0.2 s
     time.sleep(1)
     cluster.cancel(key)
     scratch = tmp_path / "store" / "scratch" / key.job_id / "1"

@@ -159,3 +159,18 @@ def test_others_at_the_same_folder_are_no_trouble(store: Store, monkeypatch: pyt
     troubled("open")
     put(store, "folder/a", b"x")
     assert store.exists("folder/a")
+
+
+def test_folders_that_hold_nothing_go_but_not_the_first(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    put(store, "a/b/c/d", b"x")
+    put(store, "a/e", b"x")
+    store.prune("a/b/c/d")
+    assert store.exists("a/b/c/d")
+    store.delete("a/b/c/d")
+    store.prune("a/b/c/d")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["e"]
+    store.delete("a/e")
+    store.prune("a/e")
+    store.prune("a/gone/long/ago")
+    assert (tmp_path / "a").is_dir()

@@ -28,6 +28,12 @@ from tests.contract.test_tracker_schema import at_revision
 
 
 @pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """On the disk, beside what else a home holds."""
+    return f"sqlite:///{tmp_path / 'haulier.db'}"
+
+
+@pytest.fixture
 def tracker(sqlite_url: str) -> Any:
     opened = Tracker.open(sqlite_url)
     yield opened

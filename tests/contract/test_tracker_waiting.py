@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
 
-from service.model import JobState
-from service.tracker import Mark, Tracker
-from tests.contract.test_tracker import ARTIFACT, accepted, new_job
+from service.model import JobState, Priority
+from service.tracker import Mark, ProgressUpdate, Tracker, Work
+from tests.contract.test_tracker import ARTIFACT, accepted, names, new_job
 
 
 def ids(tracker: Tracker, mark: Mark | None) -> tuple[list[str], Mark]:
-    found = tracker.changes("local", mark)
+    found = tracker.outlook.changes("local", mark)
     return [job.id for job in found.jobs], found.mark
 
 
@@ -33,7 +34,7 @@ def test_the_feed_is_the_owners_own(tracker: Tracker) -> None:
     _, mark = ids(tracker, None)
     other, _ = tracker.accept(new_job(owner="somebody"))
     assert ids(tracker, mark)[0] == []
-    assert [job.id for job in tracker.changes("somebody", mark).jobs] == [other.id]
+    assert [job.id for job in tracker.outlook.changes("somebody", mark).jobs] == [other.id]
 
 
 def test_no_change_is_missed_while_many_write_at_once(tracker: Tracker) -> None:
@@ -95,3 +96,38 @@ def test_a_shared_result_goes_with_the_job_that_made_it(tracker: Tracker) -> Non
     assert left is not None and left.removed is not None
     fresh, _ = tracker.accept(new_job(equal="q"))
     assert fresh.state is JobState.ACCEPTED
+
+
+def test_an_earlier_run_tells_its_planning_its_tail_and_what_was_foreseen(tracker: Tracker) -> None:
+    job_id = accepted(tracker)
+    [job] = tracker.lease("d", 1, 30)
+    time.sleep(0.05)
+    assert tracker.planned(job_id, job.epoch, {"parts": []}, 10, "rows")
+    time.sleep(0.1)
+    assert tracker.foresee(job_id, job.epoch, {"seconds": 0.2, "p90": 0.3})
+    assert not tracker.foresee(job_id, job.epoch + 1, {"seconds": 9, "p90": 9})
+    tracker.progress([ProgressUpdate(job_id, job.epoch, 10, "combining")])
+    time.sleep(0.15)
+    assert tracker.succeed(job_id, job.epoch, ARTIFACT)
+    [run] = tracker.history("report", job.type)
+    assert run.seconds >= 0.3
+    assert 0.05 <= run.head < 0.1 + 0.05
+    assert 0.15 <= run.tail < run.seconds - 0.1
+    assert run.guess is not None
+    assert (run.guess.seconds, run.guess.p90) == (0.2, 0.3)
+    assert 0.15 <= run.guess.truth < run.seconds
+    assert "foreseen" not in names(tracker, job_id)  # it is no news
+
+
+def test_the_workload_is_what_runs_and_what_waits_by_type(tracker: Tracker) -> None:
+    running, _ = tracker.accept(new_job(size=100))
+    [job] = tracker.lease("d", 1, 30)
+    assert tracker.planned(running.id, job.epoch, {"parts": []}, 10, "rows")
+    tracker.progress([ProgressUpdate(running.id, job.epoch, 4, "reading")])
+    for size in (10, 30):
+        tracker.accept(new_job(size=size))
+    tracker.accept(new_job(kind="import", type="csv", size=7, priority=Priority.BATCH))
+    work = tracker.outlook.workload()
+    assert work.running == (Work("report", job.type, 0, 1, 100, 0.4),)
+    assert set(work.waiting) == {Work("report", job.type, 0, 2, 20), Work("import", "csv", 1, 1, 7)}
+    assert tracker.outlook.types() == [("import", "csv"), ("report", job.type)]

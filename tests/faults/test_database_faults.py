@@ -21,6 +21,7 @@ from service.tracker.patience import ANSWER, PATIENCE
 from tests.faults import toy
 from tests.faults.embedded import Embedded
 from tests.faults.history import Call
+from tests.faults.processes import end
 from tests.faults.proxy import Proxy
 from tests.faults.scaled import Scaled
 from tests.faults.site import LAUNCH, running
@@ -152,6 +153,7 @@ def test_a_half_open_database_is_bounded(scaled: Scaled) -> None:
     folder.mkdir()
     path = str(folder / ".s.PGSQL.5432")
     server, port = scaled.servers[1], scaled.urls()[1].rsplit(":", 1)[1]
+    end(server.family())  # the process that listens, too: it would answer in place of the next
     server.rest()
     with Proxy(f"{scaled.postgres.folder}/.s.PGSQL.5432", path) as proxy:
         server.start(HAULIER_DATABASE_URL=f"postgresql://haulier@/haulier?host={folder}")

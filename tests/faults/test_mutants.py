@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults import toy
 from tests.faults.scaled import Scaled
-from tests.faults.site import LEASE, running
+from tests.faults.site import running
 from tests.faults.test_worker_faults import freeze_in_the_last_step
 
 
@@ -19,7 +19,7 @@ def freeze_a_dispatcher_with_a_cluster_of_its_own(site: Scaled) -> None:
     site.running_part(job)
     first.stop()
     second.start()
-    site.client.until(job, lambda document: site.row(job)["epoch"] > 1, 4 * LEASE + 10)
+    site.client.until(job, lambda document: site.row(job)["epoch"] > 1, 60)
     site.running_part(job, 0)  # of the second run, which is slowed below: the first to end must not count
     first.wake()
     site.client.wait(job)

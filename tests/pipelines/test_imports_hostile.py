@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -179,3 +180,11 @@ class TestChild:
 def test_limits_are_what_the_readme_says() -> None:
     assert (unpack.FREE, unpack.RATIO) == (256 << 20, 200)
     assert (child.MEMORY, records._LONGEST) == (1 << 30, 64 << 20)
+
+
+def test_noise_is_no_bug_of_ours(shop: Workshop) -> None:
+    """Every control character is in it, so that none can stand in for a delimiter of two characters."""
+    noise = b"a||b\n" * 50 + bytes(range(256)) * 800
+    for options in ({}, {"delimiter": "||"}):
+        with contextlib.suppress(BadInput):
+            shop.load("noise", shop.file(noise), {**options, "mode": "replace"})

@@ -171,7 +171,8 @@ def _same(cell: Any, text: str) -> bool:
     if isinstance(cell, bool):
         return str(cell).lower() == plain.lower()
     if isinstance(cell, int | float | Decimal):
-        digits = plain.replace("\u00a0", "")
+        digits = plain.replace("\u00a0", "").translate({ord(mark): None for mark in "$£€%"})
+        digits = f"-{digits[1:-1]}" if digits[:1] + digits[-1:] == "()" else digits
         for spelled in (digits, digits.replace(",", ""), digits.replace(".", "").replace(",", ".")):
             try:
                 if Decimal(spelled) == Decimal(str(cell)) or float(spelled) == float(cell):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, S
 from service.jobs import Jobs, Upload
 from service.model import Job, JobError, JobState, Priority
 from service.tracker import ProgressUpdate, Tracker
-from service.waiting import QueuePlace
+from service.waiting import QueuePlace, Waiting
 
 BODY: Json = {"reportType": "yearly-sales", "parameters": {"year": "2023"}}
 
@@ -271,6 +272,36 @@ def test_a_waiting_job_says_how_many_are_ahead(house: House) -> None:
         QueuePlace(2, "2 jobs are ahead."),
     ]
     assert house.jobs.waiting.queue(house.lease()) is None
+
+
+def test_a_waiting_job_says_who_should_do_the_work_and_when(house: House) -> None:
+    house.jobs.submit_report(BODY)
+    running = house.lease()
+    time.sleep(1.2)
+    house.publish(running)
+    waiting = Waiting(house.tracker, house.tracker.clock)
+    house.jobs.submit_report(BODY)
+    house.lease()
+    third, fourth = (house.jobs.submit_report(BODY)[0] for _ in range(2))
+    place = waiting.queue(third)
+    assert place is not None
+    assert place.position == 0
+    assert place.reason.startswith("It is next; the workers are busy with 1 running job; it may start in")
+    waiting.workers = lambda: 0
+    said = waiting.queue(fourth)
+    assert said is not None
+    assert re.fullmatch(
+        r"1 job is ahead; it may start in about [23] s\. No worker has come yet\.", said.reason
+    )
+
+
+def test_a_job_that_was_put_back_says_why(house: House) -> None:
+    house.jobs.submit_report(BODY)
+    job = house.lease()
+    house.tracker.requeue(job.id, job.epoch, "The workers run another version.", blameless=True)
+    said = house.jobs.waiting.queue(house.jobs.get(job.id))
+    assert said is not None
+    assert said.reason == "The workers run another version. It is next and waits for a free worker."
 
 
 def test_the_estimate_needs_a_basis_and_counts_the_queue(house: House) -> None:

@@ -126,6 +126,7 @@ def test_uploads_stay_while_an_import_needs_them(house: House) -> None:
     _, last = sweeps(house.retention(), house)
     assert last.orphans == 1
     assert [key for key in house.stored() if key.startswith("uploads")] == [waiting, second]
+    assert house.store.children("uploads") == ("a", "b")
 
 
 def sales(house: House, job: str, mode: str, rows: int) -> None:

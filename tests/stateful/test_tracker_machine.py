@@ -199,14 +199,14 @@ COMMON = settings(
 
 
 @pytest.fixture
-def sqlite_machine(tmp_path: Path) -> type[Machine]:
-    return type("SqliteMachine", (Machine,), {"place": SqlitePlace(tmp_path)})
+def sqlite_machine(quick_folder: Path) -> type[Machine]:
+    return type("SqliteMachine", (Machine,), {"place": SqlitePlace(quick_folder)})
 
 
 @pytest.fixture
-def machine(request: pytest.FixtureRequest, tmp_path: Path) -> type[Machine]:
+def machine(request: pytest.FixtureRequest, quick_folder: Path) -> type[Machine]:
     if request.param == "sqlite":
-        return type("SqliteMachine", (Machine,), {"place": SqlitePlace(tmp_path)})
+        return type("SqliteMachine", (Machine,), {"place": SqlitePlace(quick_folder)})
     return type(
         "PostgresMachine", (Machine,), {"place": PostgresPlace(request.getfixturevalue("postgres_url"))}
     )

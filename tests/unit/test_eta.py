@@ -116,9 +116,42 @@ def test_between_two_reports_the_guess_falls_with_time() -> None:
     assert guesses == [10, 8, 5]
 
 
-def test_work_that_stands_still_makes_the_guess_grow_again() -> None:
-    guesses = [sure(estimate(working(0.5, 10), at(seconds), [])).seconds for seconds in (30, 60, 600)]
-    assert guesses == sorted(set(guesses))
+def test_work_that_stands_still_keeps_its_guess_and_says_since_when() -> None:
+    found = [sure(estimate(working(0.5, 10), at(seconds), [])) for seconds in (30, 60, 600)]
+    assert [each.seconds for each in found] == [10, 10, 10]
+    assert [each.basis for each in found] == [f"no progress for {n} s" for n in (20, 50, 590)]
+    assert found[0].p90 < found[1].p90 < found[2].p90
+
+
+def test_a_stall_jumps_to_nothing_absurd_and_back() -> None:
+    def guess(seconds: float) -> float:
+        return sure(estimate(working(0.5, 10), at(seconds), [Run(SIZE, 20)])).seconds
+
+    guesses = [guess(10 + step / 10) for step in range(3000)]
+    assert all(0.1 <= each <= 10.1 for each in guesses)
+
+
+def test_what_comes_after_the_last_unit_is_part_of_the_guess() -> None:
+    runs = [Run(SIZE, 20, tail=8)] * 5  # combining and publishing take nearly half
+    assert sure(estimate(working(0.5, 6), at(6), runs)).seconds == pytest.approx(6 + 8)
+    assert sure(estimate(working(1.0, 12), at(12), runs)).seconds == pytest.approx(8)
+    assert sure(estimate(working(1.0, 12), at(17), runs)).seconds == pytest.approx(3)
+
+
+def test_time_grows_with_size_as_earlier_runs_say() -> None:
+    flat = [Run(size, 2.0) for size in (1_000, 10_000, 100_000)]  # all overhead
+    found = sure(estimate(job(JobState.ACCEPTED), at(0), flat))
+    assert 2 <= found.seconds < 4
+    steep = [Run(size, size / 10_000) for size in (1_000, 10_000, 100_000)]
+    assert sure(estimate(job(JobState.ACCEPTED), at(0), steep)).seconds > 50
+
+
+def test_a_size_nobody_has_seen_is_less_certain() -> None:
+    runs = [Run(SIZE, 10)] * 10
+    known, unknown = (
+        sure(estimate(job(JobState.ACCEPTED, size=size), at(0), runs)) for size in (SIZE, 50 * SIZE)
+    )
+    assert unknown.p90 / unknown.seconds > 1.5 * known.p90 / known.seconds
 
 
 def test_the_last_phase_after_all_units_still_says_something() -> None:
