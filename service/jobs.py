@@ -17,7 +17,9 @@ from pipelines.plan import Artifact, Json, Request
 from pipelines.store import Store
 from service import ended, submission
 from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
+from service.glance import Glances
 from service.model import Event, Job, JobState, NewJob, Priority, new_id
+from service.preview import Preview, preview
 from service.stream import News, follow
 from service.submission import Sources, Upload, checked_key, digest, faults_of, priority_of
 from service.tracker import Page, Tracker
@@ -35,7 +37,7 @@ _Headers = tuple[str | None, Priority | str | None, str]  # idempotency key, pri
 class Jobs:
     """The use cases. Thread-safe, as tracker and store are; one instance serves a process.
 
-    `waiting` has what is said to those who wait for a job.
+    `waiting` has what is said to those who wait for a job, `glances` what is known before a report has ended.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Jobs:
         self._clock = clock or tracker.clock
         self._given = pipelines
         self.waiting = Waiting(tracker, self._clock)
+        self.glances = Glances(tracker, store)
 
     # --- submit
 
@@ -102,6 +105,26 @@ class Jobs:
         asked: Json = {"operation": operation, "source": submission.names_of(source)}
         asked["parameters"] = {} if parameters is None else parameters
         return self._submit_files("video", asked, source, (key, priority, owner))
+
+    def preview(
+        self, kind: str, payload: Json, source: Sources | None = None, owner: str = "local"
+    ) -> Preview:
+        """What a submission would cost; nothing is stored, and what was uploaded for it is deleted.
+
+        InvalidRequest as for the submission.
+        """
+        parse = partial(self._parse, kind)
+        try:
+            if source is None:
+                asked, request = payload, parse(payload)
+            else:
+                asked = {**payload, "source": submission.names_of(source)}
+                request = submission.with_files(parse, payload, source, self._folders)
+            where, pipeline = (self._tracker, self.waiting, self._store), self._pipelines[kind]
+            return preview(*where, pipeline, kind, asked, request, owner)
+        finally:
+            if source is not None:
+                self._drop(source)
 
     def faults_beside(self, kind: str, payload: Json) -> Sequence[Fault]:
         """What is wrong with a submission whatever its files: for a request that is refused already."""

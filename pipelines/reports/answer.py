@@ -39,12 +39,14 @@ _EXACT = 1 << 53  # whole numbers up to here are floats without rounding
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The report, or a bucket of it. `off` is the error of each tally it was finished from, see `Partial`."""
+    """The report, or a bucket of it. `off` is the error of each tally it was finished from, see `Partial`;
+    `groups` is how many there are without a limit."""
 
     table: pa.Table
     read: int
     reused: int
     off: tuple[float, ...]
+    groups: int
 
 
 def answer(program: Program, partial: Partial) -> Answer:
@@ -52,7 +54,8 @@ def answer(program: Program, partial: Partial) -> Answer:
     off = partial.off or tuple(
         each.tallying.off(tally) for each, tally in zip(program.tallies, partial.tallies, strict=True)
     )
-    return Answer(_table(program, partial), partial.read, partial.reused, off)
+    groups = int(partial.groups.num_rows)
+    return Answer(_table(program, partial), partial.read, partial.reused, off, groups)
 
 
 def inexact(program: Program, found: Answer) -> list[str]:
@@ -168,7 +171,8 @@ def join(program: Program, answers: Sequence[Answer]) -> Answer:
         whole = whole.take(pa.array(_order(columns, question)))
     off = tuple(max(each) for each in zip(*(each.off for each in answers), strict=True))
     read, reused = sum(each.read for each in answers), sum(each.reused for each in answers)
-    return Answer(whole.slice(0, question.limit), read, reused, off)
+    groups = sum(each.groups for each in answers)
+    return Answer(whole.slice(0, question.limit), read, reused, off, groups)
 
 
 def _alike(tables: Sequence[pa.Table]) -> list[pa.Table]:

@@ -174,7 +174,7 @@ def _steps(shown: Shown, chart: Chart) -> tuple[Any, str] | None:
         return None
     made = alt.Chart(alt.Data(values=points)).mark_bar(color=_COLORS[0], stroke="#8888", strokeWidth=0.5)
     return made.encode(
-        x=alt.X("a:Q", title=None, scale=alt.Scale(zero=False, nice=False)),
+        x=alt.X("a:Q", title=None, bin="binned", axis=alt.Axis(tickCount=10)),
         x2="b:Q",
         y=alt.Y("y:Q", title=chart.values[0], axis=_axis(alt, chart.values[0])),
     ).properties(height=260), ""

@@ -1,7 +1,7 @@
 """`profile`: what is in each column: nulls, different values, smallest, largest, mean, the most frequent.
 
-A row for each column. Values of all types stand as text, as csv writes them. `distinct` is exact as far as
-README says, everything else always.
+A row for each column. Values of all types stand as text, as csv writes them. All numbers are exact: how many
+different values there are is how many groups the question for the most frequent ones has.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAME = "profile"
 TITLE = "Profile"
 DESCRIPTION = "What is in each column: nulls, different values, smallest, largest, the most frequent values."
 EXAMPLE: Json = {"dataset": "sales", "top": 3}
-_TOGETHER = 6  # columns in one question: its partials hold the different values of each
+_TOGETHER = 8  # columns in one question
 _MOST = 100
 
 
@@ -53,13 +53,13 @@ def question(parameters: ProfileParameters, dataset: Dataset) -> Sequence[Questi
     check.check()
     some = [names[start : start + _TOGETHER] for start in range(0, len(names), _TOGETHER)]
     numbers = [_numbers(Draft(dataset), each, parameters) for each in some]
-    return [*numbers, *(_frequent(Draft(dataset), name, parameters) for name in names if parameters.top)]
+    return [*numbers, *(_frequent(Draft(dataset), name, parameters) for name in names)]
 
 
 def _numbers(draft: Draft, names: Sequence[str], parameters: ProfileParameters) -> Question:
     draft.measure("count", None, None, "rows", AT)
     for name in names:
-        ops = ["count", "distinct", "min", "max", *(["mean"] if draft.kinds[name].numeric else [])]
+        ops = ["count", "min", "max", *(["mean"] if draft.kinds[name].numeric else [])]
         for op in ops:
             draft.measure(op, quoted(name), None, f"{op} {name}", AT)
     add_conditions(draft, parameters.where)
@@ -71,7 +71,7 @@ def _frequent(draft: Draft, name: str, parameters: ProfileParameters) -> Questio
     draft.measure("count", None, None, "rows", AT)
     draft.condition(Condition(name, "not-null"), AT)
     add_conditions(draft, parameters.where)
-    return replace(draft.question(), order_by=(Order("rows", descending=True),), limit=parameters.top)
+    return replace(draft.question(), order_by=(Order("rows", descending=True),), limit=max(parameters.top, 1))
 
 
 def file_name(parameters: ProfileParameters) -> str:
@@ -81,12 +81,12 @@ def file_name(parameters: ProfileParameters) -> str:
 def finish(parameters: ProfileParameters, replies: Sequence[Reply]) -> Shown:
     """A row for each column, in the order of the dataset."""
     numbers = [each for each in replies if not each.question.keys]
-    frequent = {each.question.keys[0].column: each.table for each in replies if each.question.keys}
+    frequent = {each.question.keys[0].column: each for each in replies if each.question.keys}
     rows = [
-        _row(reply, measure.name.removeprefix("distinct "), parameters.top, frequent)
+        _row(reply, measure.name.removeprefix("min "), parameters.top, frequent)
         for reply in numbers
         for measure in reply.question.measures
-        if measure.op == "distinct"
+        if measure.op == "min"
     ]
     table = pa.Table.from_pylist(rows, _schema(parameters.top))
     return Shown(table, keys=["column"], chart=Chart("bars", ["column"], ["distinct"]))
@@ -102,7 +102,7 @@ def _schema(top: int) -> pa.Schema:
     return pa.schema([*plain.items(), *most])
 
 
-def _row(reply: Reply, name: str, top: int, frequent: dict[str, pa.Table]) -> dict[str, Any]:
+def _row(reply: Reply, name: str, top: int, frequent: dict[str, Reply]) -> dict[str, Any]:
     table = reply.table
     rows, some = table["rows"][0].as_py(), table[f"count {name}"][0].as_py()
     found: dict[str, Any] = {
@@ -111,14 +111,15 @@ def _row(reply: Reply, name: str, top: int, frequent: dict[str, pa.Table]) -> di
         "rows": rows,
         "nulls": rows - some,
         "null_share": (rows - some) / rows if rows else None,
-        "distinct": table[f"distinct {name}"][0].as_py(),
+        "distinct": frequent[name].groups,
     }
     for op in ("min", "max"):
         found[op] = labels(table[f"{op} {name}"], None)[0] if some else None
     if f"mean {name}" in table.column_names:
         found["mean"] = table[f"mean {name}"][0].as_py()
     if top:
-        values = zip(labels(frequent[name]["value"], None), frequent[name]["rows"].to_pylist(), strict=True)
+        most = frequent[name].table
+        values = zip(labels(most["value"], None), most["rows"].to_pylist(), strict=True)
         for n, (value, count) in enumerate(values, 1):
             found |= {f"top_{n}": value, f"top_{n}_rows": count}
     return found

@@ -45,10 +45,14 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A question and the table that answers it: its keys, then its measures, in the order asked for."""
+    """A question and the table that answers it: its keys, then its measures, in the order asked for.
+
+    `groups` is how many rows there would be without a limit.
+    """
 
     question: Question
     table: pa.Table
+    groups: int
 
     @property
     def grains(self) -> dict[str, str]:

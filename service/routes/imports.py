@@ -17,6 +17,7 @@ from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, status_view
 from service.routes.downloads import blocks, disposition, download
 from service.routes.openapi import FILE, blueprint, body_of
+from service.routes.previews import DRY_RUN, PreviewDocument, asked_by, previewed
 from service.routes.requests import (
     JobPath,
     NoQuery,
@@ -34,7 +35,7 @@ from service.submission import Sources
 api = blueprint("imports")
 
 _MEMBERS = ("dataset", "source", "options")
-_RAW = ("dataset", "filename")
+_RAW = ("dataset", "filename", DRY_RUN)
 
 
 class ImportRequest(BaseModel):
@@ -68,17 +69,20 @@ _FILE: dict[str, Any] = {
 @api.post(
     "/api/imports",
     request_body=body_of(ImportRequest, **{"multipart/form-data": _FORM, "application/octet-stream": _FILE}),
-    responses={"202": wire.Accepted},
+    responses={"202": wire.Accepted, "200": PreviewDocument},
 )
 def create_import() -> Response:
-    """Load a file, or several of the same columns, into a dataset"""
-    if request.args:
-        return _submit(*_raw())
+    """Load a file, or several of the same columns, into a dataset; or ask what it would cost"""
+    dry = asked_by()
+    if request.args.keys() - {DRY_RUN}:
+        return _submit(*_raw(), dry)
     if request.mimetype == "multipart/form-data":
         form = form_upload(site().store)
-        return _submit(form.required, form.uploads, form.json)
+        return _submit(form.required, form.uploads, form.json, dry)
     if is_json():
-        return _submit(*_named(json_object()))
+        body = json_object()
+        dry |= asked_by(body)
+        return _submit(*_named(body), dry)
     raise Refused(
         "unsupported-media-type",
         "Send multipart/form-data with the fields dataset and file, or the file itself with "
@@ -121,7 +125,10 @@ def import_rejects(path: JobPath, query: NoQuery) -> Response:
     return Response(body, headers=headers, content_type=kind, direct_passthrough=True)
 
 
-def _submit(dataset: Any, source: Sources, options: Json | None) -> Response:
+def _submit(dataset: Any, source: Sources, options: Json | None, dry: bool) -> Response:
+    if dry:
+        asked = {"dataset": dataset} if options is None else {"dataset": dataset, "options": options}
+        return previewed("import", asked, source)
     key, urgency = idempotency_key(), priority()
     jobs = site().jobs
     return accepted(

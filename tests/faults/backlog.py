@@ -101,8 +101,8 @@ def _memory(site: Site) -> dict[str, int]:
     for process in marked(site.mark):
         role = "scheduler" if says(process, "scheduler") or says(process, "dask-scheduler") else "others"
         role = "dispatcher" if says(process, "dispatch") else role
-        role = "server" if says(process, "serve") else role
-        if isinstance(site, Embedded) and process == site.app():
-            role = "server"
+        parent = process.parent()  # the app is a child of the process that was told to serve
+        served = says(process, "serve") or (parent is not None and says(parent, "serve"))
+        role = "server" if served and role == "others" else role
         found[role] = max(found.get(role, 0), process.memory_info().rss >> 20)
     return found
