@@ -68,7 +68,7 @@ def test_a_cancel_ends_the_process_and_leaves_no_file(tmp_path: Path) -> None:
     context = Context("job", 1, str(studio.root), 0, canceled=canceled)
     with pytest.raises(Canceled):
         pipeline.run_part(context, plan.spec, plan.parts[0].payload)
-    assert seen and not any(psutil.pid_exists(pid) for pid in seen)
+    assert seen and until(lambda: not any(psutil.pid_exists(pid) for pid in seen), 2.0)
     assert studio.files() == [] and not at_work(folder)
 
 
