@@ -47,7 +47,8 @@ def measure(folder: Path, millions: tuple[int, ...], runs: int) -> None:
             if count > source:
                 _times(home, f"sales{source}", f"sales{count}", count // source)
             for asked in QUESTIONS:
-                _compare(OverHttp("Haulier", live, int(time.time())), asked, f"sales{count}", count, runs, home)
+                asking = OverHttp("Haulier", live, int(time.time()))
+                _compare(asking, asked, f"sales{count}", count, runs, home)
     if max(millions) * 1_000_000 >= MANY_GROUPS:
         _many(folder, home, runs)
 
