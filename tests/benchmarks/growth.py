@@ -47,7 +47,8 @@ def measure(folder: Path, millions: tuple[int, ...], runs: int) -> None:
             if count > source:
                 _times(home, f"sales{source}", f"sales{count}", count // source)
             for asked in QUESTIONS:
-                _compare(OverHttp("Haulier", live, int(time.time())), asked, files[source], count, runs, home)
+                asking = OverHttp("Haulier", live, int(time.time()))
+                _compare(asking, asked, f"sales{count}", count, runs, home)
     if max(millions) * 1_000_000 >= MANY_GROUPS:
         _many(folder, home, runs)
 
@@ -58,13 +59,12 @@ def _many(folder: Path, home: Path, runs: int) -> None:
     with server(2, folder, home) as live:
         live.wait_for_workers(2)
         paths = originals(folder, rows)["sales"]
-        imported(live, f"sales{rows // 1_000_000}", paths, folder)
+        imported(live, "many", paths, folder)
         asking = OverHttp("Haulier", live, int(time.time()))
-        _compare(asking, EVERY_ROW, paths, rows // 1_000_000, runs, home)
+        _compare(asking, EVERY_ROW, "many", rows // 1_000_000, runs, home)
 
 
-def _compare(asking: OverHttp, asked: Asked, paths: list[Path], count: int, runs: int, home: Path) -> None:
-    name = f"sales{count}"
+def _compare(asking: OverHttp, asked: Asked, name: str, count: int, runs: int, home: Path) -> None:
     stored = f"{open_store(str(home / 'store')).path(f'datasets/{name}')}/*.parquet"
     engine = Engine("DuckDB", "DuckDB", lambda _: stored)
     ours, theirs = [], []
