@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test test-slow faults soak lint bench bench-reports bench-imports samples lock clean
+.PHONY: demo serve test test-slow faults soak lint bench bench-reports bench-imports bench-wait samples lock clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.service: pyproject.toml requirements.lock
@@ -51,6 +51,11 @@ bench-reports: $(VENV)/.test ## the report questions beside DuckDB, Polars, dask
 
 bench-imports: $(VENV)/.test ## a CSV of 5 million rows into a dataset, beside DuckDB, Polars and pandas
 	$(BIN)/python tests/benchmarks/import_speed.py
+
+bench-wait: $(VENV)/.test ## errors of ETAs, 200 clients that wait, a million jobs in the table; half an hour
+	$(BIN)/python tests/benchmarks/wait_eta.py
+	$(BIN)/python tests/benchmarks/wait_crowd.py
+	$(BIN)/python tests/benchmarks/wait_table.py
 
 samples: $(VENV)/.test ## import every real sample file in ../shared, print expected, got, verdict
 	$(BIN)/python tests/samples/run.py

@@ -97,8 +97,12 @@ def whole(size: int, history: Sequence[Run]) -> Whole | None:
 
 
 def estimate(job: Job, now: datetime, history: Sequence[Run], ahead_seconds: float = 0) -> Estimate | None:
-    """None for an ended job, and while there is nothing to go by."""
-    known = whole(job.size, history)
+    """From earlier runs; None for an ended job, and while there is nothing to go by."""
+    return judge(job, now, whole(job.size, history), ahead_seconds)
+
+
+def judge(job: Job, now: datetime, known: Whole | None, ahead_seconds: float = 0) -> Estimate | None:
+    """The same from what such a job takes."""
     if job.state is JobState.ACCEPTED:
         return None if known is None else waiting(known, ahead_seconds)
     if job.state is JobState.RUNNING and job.started is not None:
