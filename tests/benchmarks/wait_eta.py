@@ -109,13 +109,13 @@ def report(live: Server, jobs: list[Ask]) -> None:
         if (first := seen[0][1]) is not None:
             starts.append(abs(first["seconds"] - (took - seen[0][0])) / took)
         print(
-            f"{ask.what:44} took {took:6.1f} s; at a fifth said {eta['seconds']:6.1f} (p90 {eta['p90']:6.1f}), "
-            f"true {left:6.1f}: off by {errors[-1]:4.0%}; {eta['basis']}",
+            f"{ask.what:44} took {took:6.1f} s; at a fifth said {eta['seconds']:6.1f} "
+            f"(p90 {eta['p90']:6.1f}), true {left:6.1f}: off by {errors[-1]:4.0%}; {eta['basis']}",
             flush=True,
         )
     print(
-        f"{len(errors)} jobs: median error at a fifth {statistics.median(errors):.0%}, worst {max(errors):.0%}; "
-        f"under p90 {sum(held) / len(held):.0%}; before the start {statistics.median(starts):.0%} "
+        f"{len(errors)} jobs: median error at a fifth {statistics.median(errors):.0%}, "
+        f"worst {max(errors):.0%}; under p90 {sum(held) / len(held):.0%}; before the start {statistics.median(starts):.0%} "
         f"of {len(starts)}; {silent} said nothing; load {os.getloadavg()[0]:.1f}"
     )
     with urllib.request.urlopen(f"{live.url}/metrics") as answer:
