@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipelines.plan import Request
 from service.errors import UnknownJob
 from service.eta import Estimate, Run, Whole, judge, waiting, whole
+from service.likeness import Traits, traits
 from service.model import Job, JobState
 from service.remembered import Remembered
 from service.track_record import Record, at_fifth, at_start, record
@@ -51,8 +53,8 @@ class Waiting:
         self._history: Remembered[tuple[str, str], Sequence[Run]] = Remembered(
             _HISTORY, lambda key: tracker.history(*key)
         )
-        self._whole: Remembered[tuple[str, str, int], Whole | None] = Remembered(
-            _HISTORY, lambda key: whole(key[2], self._history[key[0], key[1]])
+        self._whole: Remembered[tuple[str, str, int, Traits], Whole | None] = Remembered(
+            _HISTORY, lambda key: whole(key[2], self._history[key[0], key[1]], key[3])
         )
         self._ahead: Remembered[str, int] = Remembered(_PLACE, tracker.ahead)
         self._workload: Remembered[None, Workload] = Remembered(
@@ -69,14 +71,15 @@ class Waiting:
         ahead = 0.0
         if job.state is JobState.ACCEPTED:
             ahead = self._seconds_ahead(self._ahead[job.id])
-        return judge(job, self._clock(), self._whole[job.kind, job.type, job.size], ahead)
+        known = self._whole[job.kind, job.type, job.size, traits(job.parameters)]
+        return judge(job, self._clock(), known, ahead)
 
-    def outlook(self, kind: str, type: str, size: int, share: float = 0.0) -> Outlook:
+    def outlook(self, kind: str, request: Request, share: float = 0.0) -> Outlook:
         """Of a job that were submitted now, of whose work a `share` is done already."""
         ahead = sum(work.jobs for work in self._workload.fresh(None).waiting)
         seconds = self._seconds_ahead(ahead)
-        history = self._history.fresh((kind, type))
-        known = whole(size, history)
+        history = self._history.fresh((kind, request.type))
+        known = whole(request.size, history, traits(request.parameters))
         found = None
         if known is not None:
             left = 1 - share
@@ -100,7 +103,7 @@ class Waiting:
 
     def _seconds(self, work: Work) -> float:
         """What is left of it; nothing is known of types that were never run."""
-        known = self._whole[work.kind, work.type, work.size]
+        known = self._whole[work.kind, work.type, work.size, frozenset()]
         return 0.0 if known is None else known.middle * (1 - work.share)
 
     def _read_records(self) -> Records:

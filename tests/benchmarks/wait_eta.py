@@ -115,8 +115,9 @@ def report(live: Server, jobs: list[Ask]) -> None:
         )
     print(
         f"{len(errors)} jobs: median error at a fifth {statistics.median(errors):.0%}, "
-        f"worst {max(errors):.0%}; under p90 {sum(held) / len(held):.0%}; before the start {statistics.median(starts):.0%} "
-        f"of {len(starts)}; {silent} said nothing; load {os.getloadavg()[0]:.1f}"
+        f"worst {max(errors):.0%}; under p90 {sum(held) / len(held):.0%}; "
+        f"before the start {statistics.median(starts):.0%} of {len(starts)}; {silent} said nothing; "
+        f"load {os.getloadavg()[0]:.1f}"
     )
     with urllib.request.urlopen(f"{live.url}/metrics") as answer:
         told = answer.read().decode().splitlines()
