@@ -43,7 +43,7 @@ class Tracker:
     def __init__(self, database: Database, clock: Clock = utcnow) -> None:
         self.database = database
         self.clock = clock
-        self.accepted = threading.Event()
+        self.accepted, self.asked = threading.Event(), 0  # how often there was something to lease or cancel
         self.leaving = threading.Event()
         self.outlook = Outlook(database)
         self._watchers = Watchers()
@@ -271,13 +271,13 @@ class Tracker:
         return self.database.look_again
 
     def _heard(self, job_id: str | None) -> None:
-        if job_id is None:
-            self.accepted.set()
-        else:
-            self._watchers.touch([job_id])
+        if job_id is not None:
+            return self._watchers.touch([job_id])
+        self.asked += 1
+        self.accepted.set()
 
     def _missed(self) -> None:
-        self.accepted.set()
+        self._heard(None)
         self._watchers.touch_all()
 
     def _write(self, move: Callable[Concatenate[Transaction, P], T], *args: P.args, **more: P.kwargs) -> T:
@@ -288,7 +288,7 @@ class Tracker:
         result, tx = self.database.write(operation)
         self._watchers.touch(tx.touched)
         if tx.work:
-            self.accepted.set()
+            self._heard(None)
         if tx.touched or tx.work:
             self.database.announce(tx.touched, tx.work)
         return result
