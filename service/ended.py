@@ -19,7 +19,7 @@ from service.tracker import Tracker
 def retry(
     tracker: Tracker, store: Store, job: Job, now: datetime, key: str | None = None
 ) -> tuple[Job, bool]:
-    """A new job that asks what a failed or canceled one asked, of the same data.
+    """A new job that asks what a failed or canceled one asked, of the same data, with the same callbacks.
 
     True with it when `key` stood for it already. NotRetryable for any other job; InputGone when its upload
     has been removed.
@@ -44,6 +44,7 @@ def retry(
         idempotency_key=key,
         idempotency_hash=hashed,
         equal=job.equal,
+        callbacks=tracker.outbox.callbacks(job.id),
     )
     return tracker.accept(new)
 

@@ -16,8 +16,9 @@ from pipelines.errors import Fault, InvalidRequest
 from pipelines.plan import Artifact, Json, Request
 from pipelines.store import Store
 from service import ended, submission
+from service.callbacks import CallbackRules
 from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
-from service.model import Event, Job, JobState, NewJob, Priority, new_id
+from service.model import Delivery, Event, Job, JobState, NewJob, Priority, new_id
 from service.stream import News, follow
 from service.submission import Sources, Upload, checked_key, digest, faults_of, priority_of
 from service.tracker import Page, Tracker
@@ -47,12 +48,14 @@ class Jobs:
         ffmpeg: str | None = None,
         clock: Callable[[], datetime] | None = None,
         pipelines: Mapping[str, Pipeline] | None = None,
+        callbacks: CallbackRules | None = None,
     ) -> None:
         self._tracker = tracker
         self._store = store
         self._folders, self._ffmpeg = tuple(input_folders), ffmpeg
         self._clock = clock or tracker.clock
         self._given = pipelines
+        self._callbacks = callbacks or CallbackRules()
         self.waiting = Waiting(tracker, self._clock)
 
     # --- submit
@@ -65,12 +68,19 @@ class Jobs:
         priority: Priority | str | None = None,
         owner: str = "local",
     ) -> tuple[Job, bool]:
-        """(the job, True if the key replayed an earlier one). InvalidRequest before any row exists."""
+        """(the job, True if the key replayed an earlier one). InvalidRequest before any row exists.
+
+        `callbacks` in the body, and of the other submissions: who is told of the job by a webhook.
+        """
         if not isinstance(body, dict):
             raise InvalidRequest(
                 [Fault("", "The body must be a JSON object with reportType and parameters.")]
             )
-        return self._submit("report", body, (key, priority, owner), lambda: self._parse("report", body))
+        asked = {name: value for name, value in body.items() if name != "callbacks"}
+        headers = (key, priority, owner)
+        return self._submit(
+            "report", body, headers, lambda: self._parse("report", asked), callbacks=body.get("callbacks")
+        )
 
     def submit_import(
         self,
@@ -78,6 +88,7 @@ class Jobs:
         dataset: str,
         source: Sources,
         options: Json | None = None,
+        callbacks: Any = None,
         key: str | None = None,
         priority: Priority | str | None = None,
         owner: str = "local",
@@ -86,7 +97,7 @@ class Jobs:
         parameters: Json = {"dataset": dataset, "source": submission.names_of(source)}
         if options is not None:
             parameters["options"] = options
-        return self._submit_files("import", parameters, source, (key, priority, owner))
+        return self._submit_files("import", parameters, source, (key, priority, owner), callbacks)
 
     def submit_video(
         self,
@@ -94,6 +105,7 @@ class Jobs:
         operation: Any,
         source: Sources,
         parameters: Any = None,
+        callbacks: Any = None,
         key: str | None = None,
         priority: Priority | str | None = None,
         owner: str = "local",
@@ -101,11 +113,12 @@ class Jobs:
         """As submit_import; most operations take one source, its order matters where there are more."""
         asked: Json = {"operation": operation, "source": submission.names_of(source)}
         asked["parameters"] = {} if parameters is None else parameters
-        return self._submit_files("video", asked, source, (key, priority, owner))
+        return self._submit_files("video", asked, source, (key, priority, owner), callbacks)
 
-    def faults_beside(self, kind: str, payload: Json) -> Sequence[Fault]:
+    def faults_beside(self, kind: str, payload: Json, callbacks: Any = None) -> Sequence[Fault]:
         """What is wrong with a submission whatever its files: for a request that is refused already."""
-        return submission.faults_beside(partial(self._parse, kind), payload)
+        wrong = faults_of(lambda: self._callbacks.read(callbacks))
+        return [*submission.faults_beside(partial(self._parse, kind), payload), *wrong]
 
     # --- look
 
@@ -139,6 +152,10 @@ class Jobs:
     def events(self, job_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         """The job's history after an event's sequence, oldest first."""
         return self._tracker.events(job_id, after, limit)
+
+    def deliveries(self, job_id: str) -> Sequence[Delivery]:
+        """The messages about a job and how each attempt to send them went, the newest 200, oldest first."""
+        return self._tracker.outbox.deliveries(self.get(job_id).id)
 
     # --- cancel, run again, remove, results
 
@@ -218,16 +235,19 @@ class Jobs:
         parameters: Json,
         source: Sources,
         headers: _Headers,
+        callbacks: Any,
     ) -> tuple[Job, bool]:
         """Uploads that no new job took over are deleted from the store."""
         body = {**parameters, "content": submission.content_of(source)}
+        if callbacks is not None:
+            body["callbacks"] = callbacks
         payload = {name: value for name, value in parameters.items() if name != "source"}
 
         def parse() -> Request:
             return submission.with_files(partial(self._parse, kind), payload, source, self._folders)
 
         try:
-            job, replayed = self._submit(kind, body, headers, parse, parameters)
+            job, replayed = self._submit(kind, body, headers, parse, parameters, callbacks=callbacks)
         except (InvalidRequest, KeyReused):
             self._drop(source)
             raise
@@ -242,13 +262,16 @@ class Jobs:
         headers: _Headers,
         parse: Callable[[], Request],
         parameters: Json | None = None,
+        *,
+        callbacks: Any,
     ) -> tuple[Job, bool]:
         key, priority, owner = headers
         faults = faults_of(lambda: priority_of(priority))
         if key is not None:
             faults += faults_of(lambda: checked_key(key))
-        if faults:
-            raise InvalidRequest(faults + faults_of(parse))
+        wrong = faults_of(lambda: self._callbacks.read(callbacks))
+        if faults or wrong:
+            raise InvalidRequest(faults + faults_of(parse) + wrong)
         hashed = None if key is None else digest(body)
         if key is not None and hashed is not None:
             # before parsing: a repeated import must not fail because its own dataset is there by now
@@ -269,6 +292,7 @@ class Jobs:
             idempotency_key=key,
             idempotency_hash=hashed,
             equal=request.equal,
+            callbacks=self._callbacks.read(callbacks),
         )
         return self._tracker.accept(new)
 

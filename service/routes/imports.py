@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Response, request
@@ -21,6 +22,7 @@ from service.routes.requests import (
     JobPath,
     NoQuery,
     WaitQuery,
+    as_json,
     as_object,
     idempotency_key,
     is_json,
@@ -33,7 +35,7 @@ from service.submission import Sources
 
 api = blueprint("imports")
 
-_MEMBERS = ("dataset", "source", "options")
+_MEMBERS = ("dataset", "source", "options", "callbacks")
 _RAW = ("dataset", "filename")
 
 
@@ -43,6 +45,7 @@ class ImportRequest(BaseModel):
         description="Path of a file in an input folder of the service, or of several that are one table"
     )
     options: dict[str, Any] | None = None
+    callbacks: list[wire.CallbackRequest] | None = None
 
 
 _FORM: dict[str, Any] = {
@@ -56,6 +59,7 @@ _FORM: dict[str, Any] = {
             "description": "The file; the field may come again for more files of the same columns",
         },
         "options": {"type": "string", "description": "JSON"},
+        "callbacks": {"type": "string", "description": "JSON"},
     },
 }
 _FILE: dict[str, Any] = {
@@ -76,7 +80,7 @@ def create_import() -> Response:
         return _submit(*_raw())
     if request.mimetype == "multipart/form-data":
         form = form_upload(site().store)
-        return _submit(form.required, form.uploads, form.json)
+        return _submit(form.required, form.uploads, form.json, form.callbacks)
     if is_json():
         return _submit(*_named(json_object()))
     raise Refused(
@@ -121,15 +125,19 @@ def import_rejects(path: JobPath, query: NoQuery) -> Response:
     return Response(body, headers=headers, content_type=kind, direct_passthrough=True)
 
 
-def _submit(dataset: Any, source: Sources, options: Json | None) -> Response:
-    key, urgency = idempotency_key(), priority()
-    jobs = site().jobs
-    return accepted(
-        *jobs.submit_import(dataset=dataset, source=source, options=options, key=key, priority=urgency)
+def _submit(dataset: Any, source: Sources, options: Json | None, callbacks: Any) -> Response:
+    job = site().jobs.submit_import(
+        dataset=dataset,
+        source=source,
+        options=options,
+        callbacks=callbacks,
+        key=idempotency_key(),
+        priority=priority(),
     )
+    return accepted(*job)
 
 
-def _raw() -> tuple[str, Upload, Json | None]:
+def _raw() -> tuple[str, Upload, Json | None, Any]:
     """The body is the file. What is wrong with the rest is said before a byte of it is read."""
     faults = []
     if request.mimetype == "multipart/form-data":
@@ -145,28 +153,30 @@ def _raw() -> tuple[str, Upload, Json | None]:
         faults.append(Fault("/dataset", "dataset is missing; add ?dataset=NAME to the address."))
     if not name:
         faults.append(Fault("/source", "filename is missing; add &filename=F to the address."))
-    options = _header_options(faults)
+    options = _header("Haulier-Options", "/options", as_object, faults)
+    callbacks = _header("Haulier-Callbacks", "/callbacks", as_json, faults)
     if faults or dataset is None or name is None:
         asked = {"dataset": dataset, "options": options}
-        beside = site().jobs.faults_beside("import", asked) if dataset else ()
+        beside = site().jobs.faults_beside("import", asked, callbacks) if dataset else ()
         raise InvalidRequest([*faults, *beside])
-    return dataset, raw_upload(site().store, name), options
+    return dataset, raw_upload(site().store, name), options, callbacks
 
 
-def _header_options(faults: list[Fault]) -> Json | None:
-    text = request.headers.get("Haulier-Options")
+def _header(name: str, pointer: str, read: Callable[[str, str, str], Any], faults: list[Fault]) -> Any | None:
+    """What a header says in JSON; None without it, and where it is at fault."""
+    text = request.headers.get(name)
     if text is None:
         return None
     try:
-        return as_object(text, "Haulier-Options", "/options")
+        return read(text, name, pointer)
     except InvalidRequest as error:
         faults += error.faults
     except Refused as error:
-        faults.append(Fault("/options", error.detail))
+        faults.append(Fault(pointer, error.detail))
     return None
 
 
-def _named(body: Json) -> tuple[Any, Any, Any]:
+def _named(body: Json) -> tuple[Any, Any, Any, Any]:
     """Files of an input folder. A member that is missing is left to the checks every import gets."""
     unknown = [
         Fault(f"/{name}", f"{name!r} is not a member here{nearest(name, _MEMBERS)}")
@@ -178,7 +188,7 @@ def _named(body: Json) -> tuple[Any, Any, Any]:
     ]
     if unknown or missing:
         given = {"dataset": body.get("dataset"), "options": body.get("options")}
-        rest = site().jobs.faults_beside("import", given)
+        rest = site().jobs.faults_beside("import", given, body.get("callbacks"))
         kept = [each for each in rest if each.pointer != "/dataset" or "dataset" in body]
         raise InvalidRequest([*unknown, *missing, *kept])
-    return body["dataset"], body["source"], body.get("options")
+    return body["dataset"], body["source"], body.get("options"), body.get("callbacks")

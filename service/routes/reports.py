@@ -21,6 +21,7 @@ class ReportRequest(BaseModel):
     reportType: str = Field(examples=["yearly-sales"])
     parameters: dict[str, Any] = Field({}, examples=[{"year": "2023"}])
     format: str = Field("csv", description="csv, parquet, json, xlsx (1,048,575 rows) or html")
+    callbacks: list[wire.CallbackRequest] | None = None
 
 
 @api.post(

@@ -29,7 +29,7 @@ from service.submission import Sources
 
 api = blueprint("videos")
 
-_MEMBERS = ("operation", "source", "parameters")
+_MEMBERS = ("operation", "source", "parameters", "callbacks")
 
 
 class VideoRequest(BaseModel):
@@ -38,6 +38,7 @@ class VideoRequest(BaseModel):
         description="Path of a file in an input folder of the service; several where the operation takes more"
     )
     parameters: dict[str, Any] = Field({}, examples=[{"preset": "web-720p"}])
+    callbacks: list[wire.CallbackRequest] | None = None
 
 
 _FORM: dict[str, Any] = {
@@ -51,6 +52,7 @@ _FORM: dict[str, Any] = {
             "description": "The video; again for a watermark's picture, subtitles, more videos",
         },
         "parameters": {"type": "string", "description": "JSON"},
+        "callbacks": {"type": "string", "description": "JSON"},
     },
 }
 
@@ -64,7 +66,7 @@ def create_video(query: NoQuery) -> Response:
     """Start a video operation"""
     if request.mimetype == "multipart/form-data":
         form = form_upload(site().store, VIDEO)
-        return _submit(form.required, form.uploads, form.json)
+        return _submit(form.required, form.uploads, form.json, form.callbacks)
     if is_json():
         return _submit(*_named(json_object()))
     raise Refused(
@@ -100,18 +102,19 @@ def video_operations(query: NoQuery) -> Response:
     return reply({"videoOperations": describe()})
 
 
-def _submit(operation: Any, source: Sources, parameters: Json | None) -> Response:
+def _submit(operation: Any, source: Sources, parameters: Json | None, callbacks: Any) -> Response:
     job = site().jobs.submit_video(
         operation=operation,
         source=source,
         parameters=parameters,
+        callbacks=callbacks,
         key=idempotency_key(),
         priority=priority(),
     )
     return accepted(*job)
 
 
-def _named(body: Json) -> tuple[Any, Any, Any]:
+def _named(body: Json) -> tuple[Any, Any, Any, Any]:
     """Files of an input folder; everything that is wrong with the members is told at once."""
     faults = [
         Fault(f"/{name}", f"{name!r} is not a member here{nearest(name, _MEMBERS)}")
@@ -123,7 +126,7 @@ def _named(body: Json) -> tuple[Any, Any, Any]:
     ]
     if faults:
         given = {"operation": body.get("operation"), "parameters": body.get("parameters")}
-        rest = site().jobs.faults_beside("video", given)
+        rest = site().jobs.faults_beside("video", given, body.get("callbacks"))
         kept = [each for each in rest if each.pointer != "/operation" or "operation" in body]
         raise InvalidRequest([*faults, *kept])
-    return body["operation"], body["source"], body.get("parameters")
+    return body["operation"], body["source"], body.get("parameters"), body.get("callbacks")

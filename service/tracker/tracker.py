@@ -21,6 +21,7 @@ from service.model import Event, Job, JobError, JobState, NewJob
 from service.tracker import acceptance, history, leases, migrations, moves, queue, removal, retention
 from service.tracker.clock import Clock, SteadyClock, utcnow
 from service.tracker.database import Database, reachable
+from service.tracker.deliveries import Outbox
 from service.tracker.outlook import Outlook
 from service.tracker.postgres import PostgresDatabase, postgres_engine
 from service.tracker.records import Page, ProgressUpdate, from_cursor, to_cursor, to_job
@@ -46,6 +47,7 @@ class Tracker:
         self.accepted = threading.Event()
         self.leaving = threading.Event()
         self.outlook = Outlook(database)
+        self.outbox = Outbox(database)
         self._watchers = Watchers()
 
     @classmethod
@@ -289,6 +291,8 @@ class Tracker:
         self._watchers.touch(tx.touched)
         if tx.work:
             self.accepted.set()
+        if tx.posted:
+            self.outbox.posted.set()
         if tx.touched or tx.work:
             self.database.announce(tx.touched, tx.work)
         return result
