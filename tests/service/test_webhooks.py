@@ -1,4 +1,4 @@
-"""Webhooks arrive signed, at least once, whatever dies; a receiver never harms a job. Real sockets on loopback."""
+"""Webhooks arrive signed, at least once, whatever dies; no receiver harms a job. Real sockets on loopback."""
 
 from __future__ import annotations
 

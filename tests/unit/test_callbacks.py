@@ -39,7 +39,7 @@ def test_without_a_secret_callbacks_are_refused_by_name_of_the_setting() -> None
 
 def test_every_fault_is_named_with_its_place() -> None:
     given = [
-        {"url": URL, "events": ["job.sucess"], "event": 1},
+        {"url": URL, "events": ["job.suceeded"], "event": 1},
         {"url": URL},
         {"events": []},
         "x",
