@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test test-slow faults soak lint bench bench-reports samples lock clean
+.PHONY: demo serve test test-slow faults soak lint bench bench-reports bench-again bench-growth bench-imports
+.PHONY: bench-video samples video-samples lock clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.service: pyproject.toml requirements.lock
@@ -49,8 +50,23 @@ ROWS ?= 1e7
 bench-reports: $(VENV)/.test ## the report questions beside DuckDB, Polars, dask.dataframe and pandas
 	$(BIN)/python tests/benchmarks/bench_reports.py --rows $(ROWS)
 
+bench-again: $(VENV)/.test ## what an equal, a coarser and a question after an append cost
+	$(BIN)/python tests/benchmarks/second_time.py --rows $(ROWS)
+
+bench-growth: $(VENV)/.test ## reports of 1 to 100 million rows, and of 20 million groups
+	$(BIN)/python tests/benchmarks/growth.py
+
+bench-imports: $(VENV)/.test ## a CSV of 5 million rows into a dataset, beside DuckDB, Polars and pandas
+	$(BIN)/python tests/benchmarks/import_speed.py
+
 samples: $(VENV)/.test ## import every real sample file in ../shared, print expected, got, verdict
 	$(BIN)/python tests/samples/run.py
+
+video-samples: $(VENV)/.test ## every real video in ../shared through transcode, thumbnail, probe: expected, got, verdict
+	$(BIN)/python tests/samples/video.py
+
+bench-video: $(VENV)/.test ## chunked beside single beside bare ffmpeg, the overhead of a job, one worker beside two
+	$(BIN)/python tests/benchmarks/bench_video.py
 
 lock: ## pin every dependency with hashes, for all platforms and Pythons
 	$(PYTHON) -m venv $(VENV)

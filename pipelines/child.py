@@ -16,11 +16,13 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import BadInput
 from pipelines.plan import Json
-from pipelines.run import Context
+
+if TYPE_CHECKING:
+    from pipelines.run import Context  # brings fsspec, which a child does without
 
 MEMORY = 1 << 30  # bytes beyond what the interpreter and its libraries take
 SECONDS = 60.0  # for a small file; large ones get more

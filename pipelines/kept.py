@@ -60,6 +60,14 @@ def get(store: Store, keep: str, part: int | str) -> Any:
         raise KeyError(key) from error
 
 
+def has(store: Store, keep: str, part: int | str) -> bool:
+    """Whether something is kept of a part; it may be torn."""
+    try:
+        return store.exists(_key(keep, part))
+    except OSError:
+        return False
+
+
 def put(
     store: Store, keep: str, part: int | str, value: Any, took: float, worth: float | None = None
 ) -> bool:

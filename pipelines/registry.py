@@ -18,23 +18,30 @@ from pipelines.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The four things a kind of job gives.
+    """What a kind of job gives.
 
     `parse(payload, catalog)` runs in the web process and raises InvalidRequest with every fault. `plan` names
     an entry that runs on a worker: `(context, spec, None) -> Plan.to_json()`. `publish(store, job_id, epoch,
     spec, outcome)` and `discard(store, job_id, spec)` run in the dispatcher and may be repeated, by another
     dispatcher and late too; `discard` removes what every run of a job that ended without a result has left.
+    `preview(store, request)` runs in the web process: the normalised `request`, what it `reads`, and what of
+    it is `computed` already.
     """
 
     parse: Callable[[Json, Catalog], Request]
     plan: str
     publish: Callable[[Store, str, int, Json, Json], Artifact]
     discard: Callable[[Store, str, Json], None]
+    preview: Callable[[Store, Request], Json] | None = None
 
 
 PIPELINES: dict[str, Pipeline] = {
     "report": Pipeline(
-        reports.parse, "pipelines.reports.pipeline:make_plan", reports.publish, reports.discard
+        reports.parse,
+        "pipelines.reports.pipeline:make_plan",
+        reports.publish,
+        reports.discard,
+        reports.preview,
     ),
     "import": Pipeline(
         imports.parse, "pipelines.imports.pipeline:make_plan", imports.publish, imports.discard

@@ -74,7 +74,7 @@ class Dispatcher:
 
     def run(self) -> None:
         """Tick until `stop`, woken by new jobs, cancels and the ends of runs."""
-        woken = True
+        woken, asked = True, self._tracker.asked
         while not self._stopped.is_set():
             try:
                 self.tick(woken)
@@ -84,8 +84,10 @@ class Dispatcher:
             except Exception:
                 log.exception("dispatcher tick failed")
                 self._stopped.wait(_LOOK)
-            woken = self._tracker.accepted.wait(self._cadence())
+            self._tracker.accepted.wait(self._cadence())
             self._tracker.accepted.clear()
+            known, asked = asked, self._tracker.asked
+            woken = asked != known  # else it was the cluster, and there is nothing new to lease
 
     def stop(self) -> None:
         """Ask `run` to return."""
@@ -261,7 +263,7 @@ class Dispatcher:
         if not self._runs:
             return _LOOK if self._cluster.workers() else 0.2
         age = self._clock() - max(run.began for run in self._runs.values())
-        return min(1.0, max(0.025 if len(self._runs) <= _FEW else 0.1, age / 12))
+        return min(1.0, max(0.05 if len(self._runs) <= _FEW else 0.1, age / 12))
 
     def _pipelines(self) -> Mapping[str, Pipeline]:
         if self._given is None:

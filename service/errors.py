@@ -4,6 +4,7 @@
     ├── UnknownJob           404     unknown-job
     ├── KeyReused            422     idempotency-key-reused
     ├── NotReady             409     not-ready          the job is still at work
+    ├── NoPartial            409     no-partial         nothing can be told before the end
     ├── JobEnded             409     job-failed | job-canceled   it ended without a result
     ├── NotCancelable        409     not-cancelable     it has ended, or its result is being published
     ├── NotRetryable         409     not-retryable      it is active, or successful
@@ -42,6 +43,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "unknown-dataset": (404, "Unknown dataset", "Check the name, or list the datasets with /api/datasets."),
     "method-not-allowed": (405, "Method not allowed", "Use a method that the Allow header names."),
     "not-ready": (409, "Not ready", "Ask again after the seconds in Retry-After."),
+    "no-partial": (409, "No partial answer", "Ask again, or for the whole result once the job has ended."),
     "job-failed": (409, "No result", "The job failed; its document says why."),
     "job-canceled": (409, "No result", "The job was canceled; submit it again."),
     "not-cancelable": (409, "Not cancelable", "The job has ended already."),
@@ -145,6 +147,19 @@ class NotReady(ServiceError):
 
     def __init__(self, job: Job) -> None:
         super().__init__(f"Job {job.id} is {job.state}; its result is there once it is successful.")
+        self.job = job
+
+
+class NoPartial(ServiceError):
+    """A partial answer was asked for where there is none: of no report, of a small or a very long one."""
+
+    status = 409
+    code = "no-partial"
+    title = "No partial answer"
+
+    def __init__(self, job: Job) -> None:
+        what = "it is no report" if job.kind != "report" else "it is small, has many groups or has not begun"
+        super().__init__(f"Nothing can be told of job {job.id} before its end: {what}.")
         self.job = job
 
 

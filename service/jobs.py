@@ -17,10 +17,12 @@ from pipelines.plan import Artifact, Json, Request
 from pipelines.store import Store
 from service import ended, submission
 from service.callbacks import CallbackRules
-from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
+from service.errors import KeyReused, NotCancelable, UnknownJob
+from service.glance import Glances
 from service.model import Delivery, Event, Job, JobState, NewJob, Priority, new_id
+from service.preview import Preview, preview
 from service.stream import News, follow
-from service.submission import Sources, Upload, checked_key, digest, faults_of, priority_of
+from service.submission import Sources, Upload, checked_key, digest, faults_of, given, plain, priority_of
 from service.tracker import Page, Tracker
 from service.waiting import Waiting
 
@@ -36,7 +38,7 @@ _Headers = tuple[str | None, Priority | str | None, str]  # idempotency key, pri
 class Jobs:
     """The use cases. Thread-safe, as tracker and store are; one instance serves a process.
 
-    `waiting` has what is said to those who wait for a job.
+    `waiting` has what is said to those who wait for a job, `glances` what is known before a report has ended.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Jobs:
         self._given = pipelines
         self._callbacks = callbacks or CallbackRules()
         self.waiting = Waiting(tracker, self._clock)
+        self.glances = Glances(tracker, store)
 
     # --- submit
 
@@ -70,17 +73,13 @@ class Jobs:
     ) -> tuple[Job, bool]:
         """(the job, True if the key replayed an earlier one). InvalidRequest before any row exists.
 
-        `callbacks` in the body, and of the other submissions: who is told of the job by a webhook.
+        `callbacks`, here in the body: who is told of the job by a webhook.
         """
         if not isinstance(body, dict):
             raise InvalidRequest(
                 [Fault("", "The body must be a JSON object with reportType and parameters.")]
             )
-        asked = {name: value for name, value in body.items() if name != "callbacks"}
-        headers = (key, priority, owner)
-        return self._submit(
-            "report", body, headers, lambda: self._parse("report", asked), callbacks=body.get("callbacks")
-        )
+        return self._submit("report", body, (key, priority, owner), lambda: self._parse("report", body))
 
     def submit_import(
         self,
@@ -95,9 +94,8 @@ class Jobs:
     ) -> tuple[Job, bool]:
         """As submit_report; several sources are one table. Uploads that no new job took over are deleted."""
         parameters: Json = {"dataset": dataset, "source": submission.names_of(source)}
-        if options is not None:
-            parameters["options"] = options
-        return self._submit_files("import", parameters, source, (key, priority, owner), callbacks)
+        parameters |= given(options=options, callbacks=callbacks)
+        return self._submit_files("import", parameters, source, (key, priority, owner))
 
     def submit_video(
         self,
@@ -113,12 +111,32 @@ class Jobs:
         """As submit_import; most operations take one source, its order matters where there are more."""
         asked: Json = {"operation": operation, "source": submission.names_of(source)}
         asked["parameters"] = {} if parameters is None else parameters
-        return self._submit_files("video", asked, source, (key, priority, owner), callbacks)
+        asked |= given(callbacks=callbacks)
+        return self._submit_files("video", asked, source, (key, priority, owner))
 
-    def faults_beside(self, kind: str, payload: Json, callbacks: Any = None) -> Sequence[Fault]:
+    def preview(
+        self, kind: str, payload: Json, source: Sources | None = None, owner: str = "local"
+    ) -> Preview:
+        """What a submission would cost; nothing is stored, and what was uploaded for it is deleted.
+
+        InvalidRequest as for the submission.
+        """
+        parse = partial(self._parse, kind)
+        try:
+            if source is None:
+                asked, request = payload, parse(payload)
+            else:
+                asked = {**payload, "source": submission.names_of(source)}
+                request = submission.with_files(parse, payload, source, self._folders)
+            where, pipeline = (self._tracker, self.waiting, self._store), self._pipelines[kind]
+            return preview(*where, pipeline, kind, asked, request, owner)
+        finally:
+            if source is not None:
+                self._drop(source)
+
+    def faults_beside(self, kind: str, payload: Json) -> Sequence[Fault]:
         """What is wrong with a submission whatever its files: for a request that is refused already."""
-        wrong = faults_of(lambda: self._callbacks.read(callbacks))
-        return [*submission.faults_beside(partial(self._parse, kind), payload), *wrong]
+        return submission.faults_beside(partial(self._parse, kind), payload)
 
     # --- look
 
@@ -154,7 +172,7 @@ class Jobs:
         return self._tracker.events(job_id, after, limit)
 
     def deliveries(self, job_id: str) -> Sequence[Delivery]:
-        """The messages about a job and how each attempt to send them went, the newest 200, oldest first."""
+        """The webhooks of a job, the newest 200, oldest first, and how each attempt to send them went."""
         return self._tracker.outbox.deliveries(self.get(job_id).id)
 
     # --- cancel, run again, remove, results
@@ -179,23 +197,11 @@ class Jobs:
     def artifact(self, job_id: str) -> tuple[Job, Artifact]:
         """The file of a successful job. NotReady while active, JobEnded without one, Gone once removed."""
         job = self.get(job_id)
-        if not job.ended:
-            raise NotReady(job)
-        if job.artifact is None:
-            raise JobEnded(job)
-        if job.removed is not None:
-            raise Gone(job)
-        if not self._store.exists(job.artifact.path):
-            if self._store.exists("results"):  # else the whole store is away
-                self.forget_result(job)
-            raise Gone(job)
-        return job, job.artifact
+        return job, ended.artifact(self._tracker, self._store, job)
 
     def forget_result(self, job: Job) -> None:
         """Nobody gets a result any more whose file is not what it was; an equal question runs anew."""
-        self._tracker.remove_result(job.leader or job.id)
-        if job.artifact is not None:
-            self._store.delete(job.artifact.path)
+        ended.forget_result(self._tracker, self._store, job)
 
     # --- what there is
 
@@ -226,8 +232,15 @@ class Jobs:
         return PIPELINES
 
     def _parse(self, kind: str, payload: Json) -> Request:
-        given = {**payload, "ffmpeg": self._ffmpeg} if kind == "video" else payload
-        return self._pipelines[kind].parse(given, self.catalog)
+        """Checks `callbacks` as well, which no pipeline knows."""
+        known = plain(payload)
+        if kind == "video":
+            known["ffmpeg"] = self._ffmpeg
+        parse = partial(self._pipelines[kind].parse, known, self.catalog)
+        wrong = faults_of(lambda: self._callbacks.read(payload.get("callbacks")))
+        if wrong:
+            raise InvalidRequest(faults_of(parse) + wrong)
+        return parse()
 
     def _submit_files(
         self,
@@ -235,19 +248,16 @@ class Jobs:
         parameters: Json,
         source: Sources,
         headers: _Headers,
-        callbacks: Any,
     ) -> tuple[Job, bool]:
         """Uploads that no new job took over are deleted from the store."""
         body = {**parameters, "content": submission.content_of(source)}
-        if callbacks is not None:
-            body["callbacks"] = callbacks
         payload = {name: value for name, value in parameters.items() if name != "source"}
 
         def parse() -> Request:
             return submission.with_files(partial(self._parse, kind), payload, source, self._folders)
 
         try:
-            job, replayed = self._submit(kind, body, headers, parse, parameters, callbacks=callbacks)
+            job, replayed = self._submit(kind, body, headers, parse, parameters)
         except (InvalidRequest, KeyReused):
             self._drop(source)
             raise
@@ -262,16 +272,13 @@ class Jobs:
         headers: _Headers,
         parse: Callable[[], Request],
         parameters: Json | None = None,
-        *,
-        callbacks: Any,
     ) -> tuple[Job, bool]:
         key, priority, owner = headers
         faults = faults_of(lambda: priority_of(priority))
         if key is not None:
             faults += faults_of(lambda: checked_key(key))
-        wrong = faults_of(lambda: self._callbacks.read(callbacks))
-        if faults or wrong:
-            raise InvalidRequest(faults + faults_of(parse) + wrong)
+        if faults:
+            raise InvalidRequest(faults + faults_of(parse))
         hashed = None if key is None else digest(body)
         if key is not None and hashed is not None:
             # before parsing: a repeated import must not fail because its own dataset is there by now
@@ -283,7 +290,7 @@ class Jobs:
             id=new_id(self._clock()),
             kind=kind,
             type=request.type,
-            parameters=request.parameters if parameters is None else parameters,
+            parameters=request.parameters if parameters is None else plain(parameters),
             spec=request.spec,
             size=request.size,
             unit=request.unit,
@@ -292,7 +299,7 @@ class Jobs:
             idempotency_key=key,
             idempotency_hash=hashed,
             equal=request.equal,
-            callbacks=self._callbacks.read(callbacks),
+            callbacks=self._callbacks.read(body.get("callbacks")),
         )
         return self._tracker.accept(new)
 

@@ -33,6 +33,10 @@ class Remembered(Generic[K, V]):
                 return known[1]
             if known is not None:  # the others need not wait for the new one
                 self._known[key] = now, known[1]
+        return self.fresh(key)
+
+    def fresh(self, key: K) -> V:
+        """What is so now."""
         value = self._read(key)
         with self._lock:
             if len(self._known) >= _MOST:

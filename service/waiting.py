@@ -69,9 +69,9 @@ class Waiting:
 
     def outlook(self, kind: str, type: str, size: int, share: float = 0.0) -> Outlook:
         """Of a job that were submitted now, of whose work a `share` is done already."""
-        ahead = sum(work.jobs for work in self._workload[None].waiting)
+        ahead = sum(work.jobs for work in self._workload.fresh(None).waiting)
         seconds = self._seconds_ahead(ahead)
-        history = self._history[kind, type]
+        history = self._history.fresh((kind, type))
         known = whole(size, history)
         found = None
         if known is not None:

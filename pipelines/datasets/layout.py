@@ -29,7 +29,7 @@ def write_fragment(store: Store, key: str, table: pa.Table, time_column: str | N
     )
     table = pa.Table.from_arrays(table.columns, schema=schema)
     collected: list[pq.FileMetaData] = []
-    with store.put(key) as sink:
+    with store.put(key, digest=False) as sink:
         pq.write_table(
             table,
             sink,

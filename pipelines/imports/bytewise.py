@@ -11,10 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-_ZERO, _NINE, _MINUS, _POINT = 48, 57, 45, 46
-_KIND = np.full(256, 3, np.uint8)  # of a byte: digit 0, minus 1, point 2, anything else 3
-_KIND[_ZERO : _NINE + 1] = 0
-_KIND[_MINUS], _KIND[_POINT] = 1, 2
+_ZERO, _NINE, _MINUS, _POINT, _SLASH = 48, 57, 45, 46, 47
 
 Bytes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int32]
@@ -45,25 +42,33 @@ def letters(text: pa.Array) -> tuple[Bytes, Numbers]:
 def only_digits(text: pa.Array, *, point: bool) -> bool:
     """Is there nothing but digits and minus signs (and points)?"""
     found, _ = letters(text)
-    return bool(_KIND[found].max(initial=0) <= (2 if point else 1))
+    return _numeric(found) and (point or not (found == _POINT).any())
+
+
+def _numeric(found: Bytes) -> bool:
+    """Digits, minus signs and points are neighbours in ASCII, but for the slash among them."""
+    if found.max(initial=_ZERO) > _NINE or found.min(initial=_ZERO) < _MINUS:
+        return False
+    return not (found == _SLASH).any()
 
 
 def plain_numbers(text: pa.Array) -> Digits | None:
     """What the numbers of a column measure, when each is written in the one plain way: 0, -12, 0.5, 12.50."""
     found, where = letters(text)
-    kinds = _KIND[found]
-    if not len(found) or kinds.max() > 2:
+    if not len(found) or not _numeric(found):
         return None
     lengths = np.diff(where)
     filled = lengths > 0
     starts, ends = where[:-1][filled], where[1:][filled]
-    minus = np.flatnonzero(kinds == 1)
-    negative = kinds[starts] == 1
-    if len(minus) != int(negative.sum()):
+    negative = found[starts] == _MINUS
+    if np.count_nonzero(found == _MINUS) != np.count_nonzero(negative):
         return None
     first = starts + negative
-    points = np.flatnonzero(kinds == 2).astype(np.int32)
-    owner = np.searchsorted(ends, points, side="right")
+    points = np.flatnonzero(found == _POINT).astype(np.int32)
+    if len(points) == len(ends) and (starts <= points).all() and (points < ends).all():
+        owner = np.arange(len(ends))  # a point in each
+    else:
+        owner = np.searchsorted(ends, points, side="right")
     if (first >= ends).any() or (len(owner) > 1 and (np.diff(owner) == 0).any()):
         return None
     stops = ends.copy()
@@ -93,13 +98,28 @@ def iso_shape(text: pa.Array) -> str | None:
     lengths = np.diff(where)
     if not len(lengths) or lengths[0] not in (10, 19) or (lengths != lengths[0]).any():
         return None
-    grid = found.reshape(len(lengths), int(lengths[0]))
+    width = int(lengths[0])
+    low, high = _bounds(found, width)
     marks = {4: b"-", 7: b"-", 10: b" T", 13: b":", 16: b":"}
-    for place in range(grid.shape[1]):
-        column = grid[:, place]
-        if place in marks:
-            if not np.isin(column, np.frombuffer(marks[place], np.uint8)).all():
+    for place in range(width):
+        if place not in marks:
+            if low[place] < _ZERO or high[place] > _NINE:
                 return None
-        elif _KIND[column].max() != 0:
+        elif low[place] == high[place] and low[place] in marks[place]:
+            continue
+        elif not np.isin(found[place::width], np.frombuffer(marks[place], np.uint8)).all():
             return None
-    return "date" if grid.shape[1] == 10 else "timestamp"
+    return "date" if width == 10 else "timestamp"
+
+
+def _bounds(found: Bytes, width: int) -> tuple[Bytes, Bytes]:
+    """The least and the largest byte of each place in values of one width; 64 values at once are quick."""
+    many = width * 64
+    cut = len(found) // many * many
+    whole, rest = found[:cut].reshape(-1, many), found[cut:].reshape(-1, width)
+    low, high = np.full(width, 255, np.uint8), np.zeros(width, np.uint8)
+    for grid in (whole, rest):
+        if len(grid):
+            low = np.minimum(low, grid.min(axis=0).reshape(-1, width).min(axis=0))
+            high = np.maximum(high, grid.max(axis=0).reshape(-1, width).max(axis=0))
+    return low, high

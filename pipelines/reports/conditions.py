@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from functools import reduce
+from functools import lru_cache, reduce
 from math import ceil, floor
 from typing import Any
 
@@ -181,6 +181,7 @@ def _points(condition: Condition, kind: Kind) -> list[Any]:
     return [_point(value, kind) for value in values]
 
 
+@lru_cache(maxsize=4096)
 def _point(value: Any, kind: Kind) -> Any:
     """A value of the request, or a bound of the statistics, as the vectors of its column hold it."""
     if kind.exact:

@@ -18,6 +18,7 @@ from pipelines.datasets import Catalog, Dataset
 from pipelines.errors import BadInput, Fault, InvalidRequest, nearest
 from pipelines.plan import Artifact, Json, Part, Plan, Request
 from pipelines.reports import planning, render
+from pipelines.reports import preview as previews
 from pipelines.reports.answer import Answer, cost, inexact
 from pipelines.reports.kernel import Partial
 from pipelines.reports.question import Question
@@ -69,6 +70,11 @@ def parse(payload: Json, catalog: Catalog) -> Request:
     return Request(name, given, spec, size, "rows", _digest(dataset.id, spec))
 
 
+def preview(store: Store, request: Request) -> Json:
+    """What a report would read; see `pipelines.reports.preview`."""
+    return previews.preview(store, request, SHELVED)
+
+
 def make_plan(context: Context, spec: Json, argument: Any) -> Json:
     """Entry: stretches to read, cut into parts, and how to put their partials together."""
     works, parts = [], []
@@ -116,7 +122,7 @@ def finish(context: Context, spec: Json, partials: Sequence[Sequence[Numbered]])
     works = [Work.from_json(each) for each in spec["works"]]
     answers = [work.answer(gathered.get(number, [])) for number, work in enumerate(works)]
     context.check()
-    shown = _shown(spec, works, answers)
+    shown = shown_of(spec, works, answers)
     form = render.FORMATS[spec["format"]]
     render.check_fits(spec["format"], shown.table.num_rows, shown.table.num_columns)
     # a name of its own: a worker that was thought dead may come back and write its copy, not quite the same
@@ -147,7 +153,7 @@ def _gathered(partials: Sequence[Sequence[Numbered]]) -> dict[int, list[Any]]:
     return found
 
 
-def _shown(spec: Json, works: Sequence[Work], answers: Sequence[Answer]) -> Shown:
+def shown_of(spec: Json, works: Sequence[Work], answers: Sequence[Answer]) -> Shown:
     """The report: the answer of its question, or what its type makes of several."""
     replies = [
         Reply(work.program.question, each.table, each.groups)

@@ -6,7 +6,7 @@ Only plain values here; where they come from is `draft`'s business, what they me
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Literal, get_args
 
 from pipelines.plan import Json
@@ -104,7 +104,8 @@ class Question:
         return [name for name in dict.fromkeys(names) if name not in self.bins and name not in self.lookups]
 
     def to_json(self) -> Json:
-        return asdict(self)
+        found: Json = _plain(self)
+        return found
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Question:
@@ -119,3 +120,14 @@ class Question:
             "lookups": {name: Lookup(**each) for name, each in value["lookups"].items()},
         }
         return cls(**{**value, **parts})
+
+
+def _plain(value: Any) -> Any:
+    """As `dataclasses.asdict`, without a copy of each leaf, which made up most of planning a small report."""
+    if is_dataclass(value):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return value

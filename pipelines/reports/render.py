@@ -15,6 +15,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -44,24 +45,21 @@ def _write_csv(shown: Shown, sink: Sink) -> None:
     table, grains = shown.table, shown.grains
     sink.write((",".join(csv_field(name) for name in table.column_names) + "\r\n").encode())
     for chunk in _slices(table):
-        cells = [_whole(csv_cells(chunk[name], grains.get(name))) for name in chunk.column_names]
-        lines = pc.binary_join_element_wise(*cells, ",")
-        _write_lines(lines, "\r\n", sink)
+        cells: list[Any] = []
+        for name in chunk.column_names:
+            cells += [_whole(csv_cells(chunk[name], grains.get(name))), pa.scalar(",")]
+        _write_lines([*cells[:-1], pa.scalar("\r\n")], sink)
 
 
 def _write_json(shown: Shown, sink: Sink) -> None:
     table, grains = shown.table, shown.grains
     sink.write(b"[")
-    first = True
-    for chunk in _slices(table):
+    for number, chunk in enumerate(_slices(table)):
         members = []
         for index, name in enumerate(chunk.column_names):
-            label = ("{" if index == 0 else ",") + json.dumps(name, ensure_ascii=False) + ":"
+            label = (",\n{" if index == 0 else ",") + json.dumps(name, ensure_ascii=False) + ":"
             members += [pa.scalar(label), _whole(json_cells(chunk[name], grains.get(name)))]
-        lines = pc.binary_join_element_wise(*members, pa.scalar("}"), "")
-        sink.write(b"\n" if first else b",\n")
-        _write_lines(lines, ",\n", sink, last=False)
-        first = False
+        _write_lines([*members, pa.scalar("}")], sink, without=0 if number else 1)
     sink.write(b"\n]\n")
 
 
@@ -170,6 +168,9 @@ def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
 
-def _write_lines(lines: pa.Array, end: str, sink: Sink, *, last: bool = True) -> None:
-    text = end.join(lines.to_pylist())
-    sink.write((text + (end if last else "")).encode())
+def _write_lines(pieces: list[Any], sink: Sink, without: int = 0) -> None:
+    """The pieces of each line joined; `without` so many bytes of the first. Arrow keeps the texts of an array
+    one behind the other, which is what is written."""
+    lines = pc.binary_join_element_wise(*pieces, "")
+    ends = np.frombuffer(lines.buffers()[1], np.int32)[lines.offset : lines.offset + len(lines) + 1]
+    sink.write(lines.buffers()[2][int(ends[0]) + without : int(ends[-1])])

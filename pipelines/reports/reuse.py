@@ -103,6 +103,10 @@ class Shelf:
             return replace(partial, read=0, reused=int(pa.compute.sum(partial.groups["rows"]).as_py() or 0))
         return None
 
+    def has(self, run: Json) -> bool:
+        """Whether something is kept of a stretch; whether it is of use, only `find` knows."""
+        return any(kept.has(self._store, core.keep, _name(run)) for core in self._cores[_which(run)])
+
     def keep(self, run: Json, partial: Partial, took: float) -> None:
         """Keep what was found in a stretch in so many seconds, if that is worth while."""
         core = self._cores[_which(run)][0]

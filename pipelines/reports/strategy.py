@@ -25,8 +25,8 @@ from pipelines.store import Store
 
 SAMPLES = 3  # row groups looked at, spread evenly
 MANY = 400_000  # groups, or tallied values, of all parts' partials together: from here on they are split
-_BUCKET = 250_000  # of them for one bucket
-_BUCKETS = (4, 64)  # at least (workers share them), at most
+_BUCKET = 600_000  # of them for one bucket
+_BUCKETS = (4, 128)  # at least (workers share them), at most
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 
 from flask import Response, g, request
@@ -10,9 +11,11 @@ from pydantic import Field
 
 from pipelines.errors import Fault, InvalidRequest
 from pipelines.plan import Json
+from service.jobs import Jobs
 from service.routes import documents as wire
 from service.routes.answers import job_view, reply, waited
 from service.routes.openapi import EVENT_STREAM, blueprint
+from service.routes.partials import written
 from service.routes.requests import LONGEST_WAIT, JobPath, NoQuery, Query, preferred_wait
 from service.routes.site import Room, site
 from service.stream import News
@@ -21,6 +24,7 @@ from service.waiting import Waiting
 api = blueprint("events")
 
 _AGAIN = 2000  # milliseconds after which a browser that lost the stream comes back
+_PARTIAL, _PARTIAL_ROWS = 2.0, 1000  # seconds between two partial answers at least; rows of one at most
 _LATER = 10_000  # the same while there is no room to hold more streams
 
 
@@ -69,7 +73,7 @@ def job_events(path: JobPath, query: NoQuery) -> Response:
     hold = streams.enter()
     news = jobs.follow(job.id, after, hold=hold)
     g.waited = True
-    body = _Body(_written(news, jobs.waiting, _AGAIN if hold else _LATER), streams if hold else None)
+    body = _Body(_written(news, jobs, _AGAIN if hold else _LATER), streams if hold else None)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(body, headers=headers, content_type="text/event-stream", direct_passthrough=True)
 
@@ -106,11 +110,19 @@ def _last_event_id() -> int:
     return int(text)
 
 
-def _written(news: Iterator[News | None], waiting: Waiting, again: int) -> Iterator[bytes]:
+def _written(news: Iterator[News | None], jobs: Jobs, again: int) -> Iterator[bytes]:
     """Runs while the server sends, when the request's own context is gone."""
     yield f"retry: {again}\n\n".encode()
+    shown, covered = time.monotonic(), 0
     for each in news:
-        yield b": \n\n" if each is None else _event(each, waiting)
+        yield b": \n\n" if each is None else _event(each, jobs.waiting)
+        if each is None or each.kind != "progress" or time.monotonic() - shown < _PARTIAL:
+            continue
+        found = jobs.glances.so_far(each.job)
+        shown = time.monotonic()
+        if found is not None and found.covered > covered and found.rows <= _PARTIAL_ROWS:
+            covered = found.covered
+            yield f"event: partial\ndata: {written(found)}\n\n".encode()
 
 
 def _event(news: News, waiting: Waiting) -> bytes:

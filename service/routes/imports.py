@@ -18,6 +18,7 @@ from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, status_view
 from service.routes.downloads import blocks, disposition, download
 from service.routes.openapi import FILE, blueprint, body_of
+from service.routes.previews import DRY_RUN, PreviewDocument, asked_by, previewed
 from service.routes.requests import (
     JobPath,
     NoQuery,
@@ -36,7 +37,7 @@ from service.submission import Sources
 api = blueprint("imports")
 
 _MEMBERS = ("dataset", "source", "options", "callbacks")
-_RAW = ("dataset", "filename")
+_RAW = ("dataset", "filename", DRY_RUN)
 
 
 class ImportRequest(BaseModel):
@@ -72,17 +73,20 @@ _FILE: dict[str, Any] = {
 @api.post(
     "/api/imports",
     request_body=body_of(ImportRequest, **{"multipart/form-data": _FORM, "application/octet-stream": _FILE}),
-    responses={"202": wire.Accepted},
+    responses={"202": wire.Accepted, "200": PreviewDocument},
 )
 def create_import() -> Response:
-    """Load a file, or several of the same columns, into a dataset"""
-    if request.args:
-        return _submit(*_raw())
+    """Load a file, or several of the same columns, into a dataset; or ask what it would cost"""
+    dry = asked_by()
+    if request.args.keys() - {DRY_RUN}:
+        return _submit(*_raw(), dry)
     if request.mimetype == "multipart/form-data":
         form = form_upload(site().store)
-        return _submit(form.required, form.uploads, form.json, form.callbacks)
+        return _submit(form.required, form.uploads, form.json, form.callbacks, dry)
     if is_json():
-        return _submit(*_named(json_object()))
+        body = json_object()
+        dry |= asked_by(body)
+        return _submit(*_named(body), dry)
     raise Refused(
         "unsupported-media-type",
         "Send multipart/form-data with the fields dataset and file, or the file itself with "
@@ -125,7 +129,11 @@ def import_rejects(path: JobPath, query: NoQuery) -> Response:
     return Response(body, headers=headers, content_type=kind, direct_passthrough=True)
 
 
-def _submit(dataset: Any, source: Sources, options: Json | None, callbacks: Any) -> Response:
+def _submit(dataset: Any, source: Sources, options: Json | None, callbacks: Any, dry: bool) -> Response:
+    if dry:
+        given = {"dataset": dataset, "options": options, "callbacks": callbacks}
+        asked = {name: value for name, value in given.items() if value is not None or name == "dataset"}
+        return previewed("import", asked, source)
     job = site().jobs.submit_import(
         dataset=dataset,
         source=source,
@@ -156,8 +164,8 @@ def _raw() -> tuple[str, Upload, Json | None, Any]:
     options = _header("Haulier-Options", "/options", as_object, faults)
     callbacks = _header("Haulier-Callbacks", "/callbacks", as_json, faults)
     if faults or dataset is None or name is None:
-        asked = {"dataset": dataset, "options": options}
-        beside = site().jobs.faults_beside("import", asked, callbacks) if dataset else ()
+        asked = {"dataset": dataset, "options": options, "callbacks": callbacks}
+        beside = site().jobs.faults_beside("import", asked) if dataset else ()
         raise InvalidRequest([*faults, *beside])
     return dataset, raw_upload(site().store, name), options, callbacks
 
@@ -187,8 +195,8 @@ def _named(body: Json) -> tuple[Any, Any, Any, Any]:
         Fault(f"/{name}", f"{name!r} is missing.") for name in ("dataset", "source") if name not in body
     ]
     if unknown or missing:
-        given = {"dataset": body.get("dataset"), "options": body.get("options")}
-        rest = site().jobs.faults_beside("import", given, body.get("callbacks"))
+        given = {name: body.get(name) for name in ("dataset", "options", "callbacks")}
+        rest = site().jobs.faults_beside("import", given)
         kept = [each for each in rest if each.pointer != "/dataset" or "dataset" in body]
         raise InvalidRequest([*unknown, *missing, *kept])
     return body["dataset"], body["source"], body.get("options"), body.get("callbacks")

@@ -14,6 +14,7 @@ from service.model import JobState
 from service.routes import documents as wire
 from service.routes.answers import accepted, awaited, job_view, observed, reply, status_view
 from service.routes.openapi import blueprint
+from service.routes.partials import partial_results
 from service.routes.requests import JobPath, NoQuery, Query, WaitQuery, idempotency_key
 from service.routes.site import absolute, site
 
@@ -26,6 +27,10 @@ class JobsQuery(Query):
     status: Literal["accepted", "running", "successful", "failed", "dismissed"] | None = None
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, description="From the page before")
+
+
+class ResultsQuery(Query):
+    partial: bool = Field(False, description="Of a running report: its answer over the parts finished so far")
 
 
 @api.get("/api/jobs", responses={"200": wire.JobList})
@@ -96,8 +101,10 @@ def cancel_job(path: JobPath, query: NoQuery) -> Response:
 
 
 @api.get("/api/jobs/<id>/results", responses={"200": wire.Results})
-def job_results(path: JobPath, query: NoQuery) -> Response:
-    """What a successful job left"""
+def job_results(path: JobPath, query: ResultsQuery) -> Response:
+    """What a successful job left; of a running report, if asked for, what is known so far"""
+    if query.partial and not (active := site().jobs.get(path.id)).ended:
+        return partial_results(active)
     job, _ = site().jobs.artifact(path.id)
     return reply(wire.results_document(job))
 

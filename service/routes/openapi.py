@@ -33,7 +33,7 @@ FILE: dict[str, Any] = {
 
 
 EVENT_STREAM: dict[str, Any] = {
-    "description": "Events `state`, `progress` and `done` with ids to resume from by Last-Event-ID",
+    "description": "Events `state`, `progress`, `done` with ids for Last-Event-ID; `partial` answers",
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from pipelines.errors import BadInput, Fault, InvalidRequest, NoSpace, PipelineError, UnknownDataset, nearest
-from service.errors import PROBLEMS, NotReady, ServiceError, TooFast, Unavailable, problem
+from service.errors import PROBLEMS, NoPartial, NotReady, ServiceError, TooFast, Unavailable, problem
 from service.pacing import pause
 from service.routes.site import site
 
@@ -73,7 +73,7 @@ def _invalid(error: InvalidRequest) -> Response:
 
 def _refused(error: ServiceError) -> Response:
     response = answer(error.code, error.detail, status=error.status, title=error.title)
-    if isinstance(error, NotReady):
+    if isinstance(error, NotReady | NoPartial):
         estimate = site().jobs.waiting.estimate(error.job)
         response.headers["Retry-After"] = str(pause(estimate.seconds if estimate else None))
     elif isinstance(error, TooFast):

@@ -11,6 +11,7 @@ from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, reply, status_view
 from service.routes.downloads import download
 from service.routes.openapi import FILE, blueprint, body_of
+from service.routes.previews import DryRunQuery, PreviewDocument, asked_by, previewed
 from service.routes.requests import JobPath, NoQuery, WaitQuery, idempotency_key, json_object, priority
 from service.routes.site import site
 
@@ -27,11 +28,13 @@ class ReportRequest(BaseModel):
 @api.post(
     "/api/reports",
     request_body=body_of(ReportRequest),
-    responses={"202": wire.Accepted},
+    responses={"202": wire.Accepted, "200": PreviewDocument},
 )
-def create_report(query: NoQuery) -> Response:
-    """Start a report"""
+def create_report(query: DryRunQuery) -> Response:
+    """Start a report, or ask what it would cost"""
     body = json_object()
+    if asked_by(body):
+        return previewed("report", body)
     return accepted(*site().jobs.submit_report(body, key=idempotency_key(), priority=priority()))
 
 

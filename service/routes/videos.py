@@ -14,6 +14,7 @@ from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, reply, status_view
 from service.routes.downloads import download
 from service.routes.openapi import FILE, blueprint, body_of
+from service.routes.previews import DryRunQuery, PreviewDocument, asked_by, previewed
 from service.routes.requests import (
     JobPath,
     NoQuery,
@@ -60,15 +61,17 @@ _FORM: dict[str, Any] = {
 @api.post(
     "/api/videos",
     request_body=body_of(VideoRequest, **{"multipart/form-data": _FORM}),
-    responses={"202": wire.Accepted},
+    responses={"202": wire.Accepted, "200": PreviewDocument},
 )
-def create_video(query: NoQuery) -> Response:
-    """Start a video operation"""
+def create_video(query: DryRunQuery) -> Response:
+    """Start a video operation, or ask what it would cost"""
     if request.mimetype == "multipart/form-data":
         form = form_upload(site().store, VIDEO)
-        return _submit(form.required, form.uploads, form.json, form.callbacks)
+        return _submit(form.required, form.uploads, form.json, form.callbacks, asked_by())
     if is_json():
-        return _submit(*_named(json_object()))
+        body = json_object()
+        dry = asked_by(body)
+        return _submit(*_named(body), dry)
     raise Refused(
         "unsupported-media-type",
         "Send multipart/form-data with the fields operation, file and perhaps parameters, or "
@@ -102,7 +105,12 @@ def video_operations(query: NoQuery) -> Response:
     return reply({"videoOperations": describe()})
 
 
-def _submit(operation: Any, source: Sources, parameters: Json | None, callbacks: Any) -> Response:
+def _submit(operation: Any, source: Sources, parameters: Json | None, callbacks: Any, dry: bool) -> Response:
+    if dry:
+        asked = {"operation": operation, "parameters": parameters or {}}
+        if callbacks is not None:
+            asked["callbacks"] = callbacks
+        return previewed("video", asked, source)
     job = site().jobs.submit_video(
         operation=operation,
         source=source,
@@ -125,8 +133,8 @@ def _named(body: Json) -> tuple[Any, Any, Any, Any]:
         Fault(f"/{name}", f"{name!r} is missing.") for name in ("operation", "source") if name not in body
     ]
     if faults:
-        given = {"operation": body.get("operation"), "parameters": body.get("parameters")}
-        rest = site().jobs.faults_beside("video", given, body.get("callbacks"))
+        given = {name: body.get(name) for name in ("operation", "parameters", "callbacks")}
+        rest = site().jobs.faults_beside("video", given)
         kept = [each for each in rest if each.pointer != "/operation" or "operation" in body]
         raise InvalidRequest([*faults, *kept])
     return body["operation"], body["source"], body.get("parameters"), body.get("callbacks")

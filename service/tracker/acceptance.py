@@ -56,6 +56,13 @@ def with_key(connection: Connection, owner: str, kind: str, key: str, digest: st
     return to_job(row)
 
 
+def answering(connection: Connection, database: Database, owner: str, question: str) -> str | None:
+    """The id of the job that `accept` would share the work of."""
+    asked = {"asker": owner, "question": question}
+    row = connection.execute(_equal_ones(database), asked).first()
+    return None if row is None else str(row.id)
+
+
 def _equal(tx: Transaction, new: NewJob) -> Row[*tuple[Any, ...]] | None:
     """A job of the same owner that has the answer, or else one whose work will bring it; locked."""
     tx.database.one_at_a_time(tx.connection, f"equal {new.owner} {new.equal}")
@@ -72,18 +79,21 @@ def _insert_ended(database: Database) -> Insert:
 
 
 def _find_equal(database: Database) -> Select[Any]:
+    # locked, so that neither its end nor the removal of its result passes by the new follower
+    return _equal_ones(database).with_for_update()
+
+
+def _equal_ones(database: Database) -> Select[Any]:
     fresh = or_(job.c.expires.is_(None), job.c.expires > database.now())
     answered = and_(job.c.state == JobState.SUCCESSFUL.value, KEPT, fresh)
     working = and_(job.c.state.in_(ACTIVE), ~job.c.cancel_requested)
     same = (job.c.owner == bindparam("asker"), job.c.equal == bindparam("question"), LEADING)
-    query = (
+    return (
         select(job)
         .where(*same, job.c.state.in_((*ACTIVE, JobState.SUCCESSFUL.value)), or_(answered, working))
         .order_by(case((answered, 0), else_=1), job.c.sequence)
         .limit(1)
     )
-    # locked, so that neither its end nor the removal of its result passes by the new follower
-    return query.with_for_update()
 
 
 def _shared(root: Row[*tuple[Any, ...]]) -> dict[str, Any]:

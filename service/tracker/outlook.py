@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.tracker import changes, history, workload
+from service.tracker import acceptance, changes, history, workload
 from service.tracker.changes import Changes, Mark
 from service.tracker.database import Database
 from service.tracker.workload import Workload
@@ -28,6 +28,10 @@ class Outlook:
     def types(self) -> Sequence[tuple[str, str]]:
         """Kind and type of all jobs the tracker remembers."""
         return self._database.read(history.types)
+
+    def equal(self, owner: str, question: str) -> str | None:
+        """The job whose result or work answers a question of this owner; None when none does."""
+        return self._database.read(lambda c: acceptance.answering(c, self._database, owner, question))
 
     def workload(self) -> Workload:
         """What runs and what waits."""

@@ -44,10 +44,9 @@ class Tracker:
     def __init__(self, database: Database, clock: Clock = utcnow) -> None:
         self.database = database
         self.clock = clock
-        self.accepted = threading.Event()
+        self.accepted, self.asked = threading.Event(), 0  # how often there was something to lease or cancel
         self.leaving = threading.Event()
-        self.outlook = Outlook(database)
-        self.outbox = Outbox(database)
+        self.outlook, self.outbox = Outlook(database), Outbox(database)
         self._watchers = Watchers()
 
     @classmethod
@@ -93,9 +92,7 @@ class Tracker:
 
     def find_key(self, owner: str, kind: str, key: str, digest: str) -> Job | None:
         """The job a key stands for; KeyReused when it came with another request."""
-        return self.database.read(
-            lambda connection: acceptance.with_key(connection, owner, kind, key, digest)
-        )
+        return self.database.read(lambda c: acceptance.with_key(c, owner, kind, key, digest))
 
     def get(self, job_id: str) -> Job | None:
         row = self.database.read(lambda c: c.execute(select(job).where(job.c.id == job_id)).one_or_none())
@@ -210,9 +207,8 @@ class Tracker:
 
     def cancel_requests(self, owner: str) -> Sequence[tuple[str, int]]:
         """(id, epoch) of this owner's running jobs that somebody wants canceled."""
-        query = select(job.c.id, job.c.epoch).where(
-            LEASED, job.c.lease_owner == owner, job.c.cancel_requested
-        )
+        mine = (LEASED, job.c.lease_owner == owner, job.c.cancel_requested)
+        query = select(job.c.id, job.c.epoch).where(*mine)
         return [(row.id, row.epoch) for row in self.database.read(lambda c: c.execute(query).all())]
 
     # --- retention
@@ -273,13 +269,13 @@ class Tracker:
         return self.database.look_again
 
     def _heard(self, job_id: str | None) -> None:
-        if job_id is None:
-            self.accepted.set()
-        else:
-            self._watchers.touch([job_id])
+        if job_id is not None:
+            return self._watchers.touch([job_id])
+        self.asked += 1
+        self.accepted.set()
 
     def _missed(self) -> None:
-        self.accepted.set()
+        self._heard(None)
         self._watchers.touch_all()
 
     def _write(self, move: Callable[Concatenate[Transaction, P], T], *args: P.args, **more: P.kwargs) -> T:
@@ -290,7 +286,7 @@ class Tracker:
         result, tx = self.database.write(operation)
         self._watchers.touch(tx.touched)
         if tx.work:
-            self.accepted.set()
+            self._heard(None)
         if tx.posted:
             self.outbox.posted.set()
         if tx.touched or tx.work:

@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from pipelines.plan import Json
-from tests.benchmarks.report_questions import SALES, TPCH, Asked
+from tests.benchmarks.report_questions import EVERY_ROW, SALES, TPCH, Asked
 
-QUESTIONS = {asked.name: asked for asked in (*SALES, *TPCH)}
+QUESTIONS = {asked.name: asked for asked in (*SALES, *TPCH, EVERY_ROW)}
 Answering = Callable[[Asked, str], pa.Table]
 
 

@@ -237,3 +237,18 @@ TPCH = (
 
 def _disc(pl: Any) -> Any:
     return _float(pl, "l_extendedprice") * (1 - _float(pl, "l_discount"))
+
+
+# not of the comparison: as many groups as rows
+EVERY_ROW = Asked(
+    "a group for every row",
+    "sales",
+    {
+        "by": ["order_id"],
+        "measures": [{"op": "count", "as": "n"}, {"op": "sum", "of": "quantity", "as": "units"}],
+        "orderBy": [{"column": "units", "descending": True}],
+        "limit": 1000,
+    },
+    "select order_id, count(*) n, sum(quantity) units from T group by all order by units desc limit 1000",
+    SALES[5].polars,
+)

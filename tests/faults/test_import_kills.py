@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import pytest
 from pipelines.datasets import Catalog, read_row_groups, row_group_rows
 from pipelines.samples import write_sales
 from pipelines.store import Store
-from tests.faults.processes import end, eventually
+from tests.faults.processes import Node, end, eventually
 from tests.faults.scaled import Scaled
 from tests.faults.site import sound
 
@@ -63,18 +62,24 @@ def replace(site: Scaled, source: str, key: str) -> str:
     return str(call.answer["id"])
 
 
+def tell(line: str) -> None:
+    """For `pytest -s`: the run takes long."""
+    print(line, flush=True)  # noqa: T201
+
+
 def kills(site: Scaled, dice: random.Random) -> dict[str, Callable[[], None]]:
     """How each is killed, and brought back as its supervisor would."""
 
-    def server() -> None:
-        [node] = site.servers
+    def again(node: Node) -> None:
         end(node.family())
+        node.wait(30)  # a process of many threads may be a zombie long before it has ended
         node.start()
 
+    def server() -> None:
+        again(site.servers[0])
+
     def dispatcher() -> None:
-        [node] = site.dispatchers
-        end(node.family())
-        node.start()
+        again(site.dispatchers[0])
 
     def worker() -> None:
         if workers := site.workers():
@@ -95,7 +100,6 @@ def test_a_big_import_killed_at_random_leaves_the_old_version_or_the_new_one(tmp
     names = ("a.csv", "b.csv")
     for number, name in enumerate(names):
         write_sales(tmp_path / name, ROWS, seed=number)
-    told = list[str]()
     site = Scaled(HAULIER_INPUT_FOLDERS=str(tmp_path), HAULIER_KEEP_VERSION_DAYS="0.0001")
     try:
         site.start()
@@ -131,12 +135,14 @@ def test_a_big_import_killed_at_random_leaves_the_old_version_or_the_new_one(tmp
             assert whole(store) == (version + 1, new), (victim, moment, phase)
             version += 1
             place = f"{number + 1:>2} {victim:<10} after {moment:4.1f} s, {phase}"
-            told.append(f"{place}: version {after}, then {version}")
-        told.append(json.dumps({"seed": seed, "seconds of an import": round(length, 1), **seen}))
+            tell(f"{place}: version {after}, then {version}")
+        tell(json.dumps({"seed": seed, "seconds of an import": round(length, 1), **seen}))
         sound(site)
         eventually("every file accounted for", lambda: not unaccounted(site), 60, every=0.5)
         assert whole(store) == (version, new)
-        told.append("no file unaccounted")
+        tell("no file unaccounted")
+    except BaseException:
+        tell(site.tails())
+        raise
     finally:
-        print("\n".join(told), site.tails() if sys.exc_info()[0] else "", sep="\n")  # noqa: T201
         site.close()

@@ -57,13 +57,12 @@ def test_a_whole_column_of_amounts_becomes_decimals_and_the_receipt_says_so(
         ["EUR", "5 EUR"],
         ["$5$", "$6$"],
         ["(-5.00)", "(-6.00)"],
-        ["$1,23", "$12,3"],
         ["E5", "E6"],
     ],
 )
 def test_what_is_not_surely_amounts_of_one_kind_stays_as_written(shop: Workshop, cells: list[str]) -> None:
     kind, values, _ = loaded(shop, *cells)
-    assert (kind, values) == ("text", cells) or cells == ["$1,23", "$12,3"]
+    assert (kind, values) == ("text", cells)
 
 
 @pytest.mark.parametrize("late", ["x", "$1.50", "7.10", "€2", "(3.00)"])
