@@ -4,6 +4,7 @@
     site.py         what the routes need of the engine behind them, and the address clients see
     guard.py        which requests are let in; headers every answer carries
     problems.py     every refusal as problem+json
+    describe.py, examples.py    the OpenAPI document
     documents.py    the bodies of the wire, as pydantic models: OpenAPI is generated from them
     requests.py     JSON bodies, submission headers, `wait`
     uploads.py      files on their way into the store

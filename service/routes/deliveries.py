@@ -1,11 +1,12 @@
-"""What was sent to the callbacks of a job, and how each attempt went."""
+"""Callbacks on the wire: how they are asked for, what is sent to them, and the log of every attempt."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from flask import Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.plan import Json
 from service.model import CallbackEvent, Delivery
@@ -16,6 +17,28 @@ from service.routes.requests import JobPath, NoQuery
 from service.routes.site import site
 
 api = blueprint("deliveries")
+
+
+class CallbackRequest(Wire):
+    """Who is told of a job, and of what; without `events`, of its end however it ends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(examples=["https://example.com/hooks/haulier"], max_length=2000)
+    events: list[CallbackEvent] | None = Field(None, min_length=1)
+
+
+class WebhookEvent(BaseModel):
+    """A message to a callback: a CloudEvent 1.0 in JSON. `source` is the job, `data` says what it came to."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: CallbackEvent
+    subject: str
+    time: datetime
+    datacontenttype: Literal["application/json"]
+    data: dict[str, Any]
 
 
 class AttemptDocument(Wire):

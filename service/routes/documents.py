@@ -9,13 +9,13 @@ import math
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from pipelines.plan import Json
 from service.errors import problem
 from service.eta import Estimate
-from service.model import CallbackEvent, Job, JobState
+from service.model import Job, JobState
 from service.pace import pace_in_words
 from service.routes.site import absolute
 from service.waiting import QueuePlace
@@ -44,13 +44,6 @@ class Problem(Wire):
     instance: str
     code: str
     errors: list[FaultDocument] = []
-
-
-class CallbackRequest(Wire):
-    """Who is told of a job, and of what; without `events`, of its end however it ends."""
-
-    url: str = Field(examples=["https://example.com/hooks/haulier"])
-    events: list[CallbackEvent] | None = None
 
 
 class Accepted(Wire):

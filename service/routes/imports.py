@@ -16,8 +16,9 @@ from service.jobs import Upload
 from service.model import JobState
 from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, status_view
+from service.routes.deliveries import CallbackRequest
 from service.routes.downloads import blocks, disposition, download
-from service.routes.openapi import FILE, blueprint, body_of
+from service.routes.openapi import CSV, FILE, blueprint, body_of
 from service.routes.previews import DRY_RUN, PreviewDocument, asked_by, previewed
 from service.routes.requests import (
     JobPath,
@@ -46,7 +47,7 @@ class ImportRequest(BaseModel):
         description="Path of a file in an input folder of the service, or of several that are one table"
     )
     options: dict[str, Any] | None = None
-    callbacks: list[wire.CallbackRequest] | None = None
+    callbacks: list[CallbackRequest] | None = None
 
 
 _FORM: dict[str, Any] = {
@@ -112,7 +113,7 @@ def import_download(path: JobPath, query: NoQuery) -> Response:
     return download(path.id, "import")
 
 
-@api.get("/api/imports/<id>/rejects", responses={"200": FILE})
+@api.get("/api/imports/<id>/rejects", responses={"200": CSV})
 def import_rejects(path: JobPath, query: NoQuery) -> Response:
     """The rejected rows of an import as CSV, also of one that failed because they were too many"""
     job, store = site().jobs.get(path.id, "import"), site().store

@@ -12,6 +12,7 @@ from pipelines.plan import Json
 from service.errors import Refused
 from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, reply, status_view
+from service.routes.deliveries import CallbackRequest
 from service.routes.downloads import download
 from service.routes.openapi import FILE, blueprint, body_of
 from service.routes.previews import DryRunQuery, PreviewDocument, asked_by, previewed
@@ -39,7 +40,7 @@ class VideoRequest(BaseModel):
         description="Path of a file in an input folder of the service; several where the operation takes more"
     )
     parameters: dict[str, Any] = Field({}, examples=[{"preset": "web-720p"}])
-    callbacks: list[wire.CallbackRequest] | None = None
+    callbacks: list[CallbackRequest] | None = None
 
 
 _FORM: dict[str, Any] = {
@@ -97,7 +98,11 @@ def video_download(path: JobPath, query: NoQuery) -> Response:
     return download(path.id, "video")
 
 
-@api.get("/api/video-operations")
+class VideoOperations(BaseModel):
+    videoOperations: list[dict[str, Any]]
+
+
+@api.get("/api/video-operations", responses={"200": VideoOperations})
 def video_operations(query: NoQuery) -> Response:
     """Every video operation with the JSON Schema of its parameters"""
     from pipelines.video.operations import describe  # not before somebody asks
