@@ -36,9 +36,18 @@ TEXT: dict[str, Any] = {
     "content": {"text/plain": {"schema": {"type": "string"}}},
 }
 
+_EVENT = {  # of one of them
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "event": {"enum": ["state", "progress", "partial", "done"]},
+        "id": {"type": "string"},
+        "data": {"type": "string", "description": "JSON"},
+    },
+}
 EVENT_STREAM: dict[str, Any] = {
     "description": "Events `state`, `progress`, `done` with ids for Last-Event-ID; `partial` answers",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {"text/event-stream": {"schema": _EVENT}},
 }
 
 
