@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ from service.webhooks import SCHEDULE, Sender, Signer
 from tests.contract.test_tracker import ARTIFACT, new_job
 from tests.service.receiving import SECRET, Receiver, receiver, said
 
+ROOT = Path(__file__).parents[2]
 OTHER = SECRET[:-4] + "AAA="
 BASE = "https://haulier.example"
 
@@ -187,10 +191,25 @@ def test_receivers_that_hang_keep_no_other_waiting(tracker: Tracker, inbox: Rece
             assert len(stuck.posts) == 2
 
 
-def test_what_was_committed_before_a_crash_is_sent_by_the_next(tracker: Tracker, inbox: Receiver) -> None:
-    job_id = done(tracker, inbox.url)  # and the process is gone before it sends
+KILLED = """
+import os, signal, sys
+from service.tracker import Tracker
+from tests.service.test_webhooks import done
+done(Tracker.open(sys.argv[1]), sys.argv[2])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_committed_before_a_kill_is_sent_by_the_next(quick_folder: Path, inbox: Receiver) -> None:
+    url = f"sqlite:///{quick_folder / 'killed.db'}"
+    killed = subprocess.run([sys.executable, "-c", KILLED, url, inbox.url], cwd=ROOT, timeout=60)
+    assert (killed.returncode, inbox.posts) == (-signal.SIGKILL, [])
+    tracker = Tracker.open(url)
     with sending(tracker):
+        [post] = inbox.wait()
+        job_id = post.event().get_subject()
         log_of(tracker, job_id)
+    tracker.close()
     assert len(inbox.posts) == 1
 
 
