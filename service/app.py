@@ -20,6 +20,7 @@ from service.engine import Engine
 from service.errors import Unavailable
 from service.routes import (
     datasets,
+    deliveries,
     events,
     guard,
     imports,
@@ -62,7 +63,18 @@ def create_app(engine: Engine) -> OpenAPI:
     problems.install(app)
     metrics.install(app)
     guard.install(app)
-    for module in (reports, imports, videos, jobs, events, operations, datasets, metrics, system):
+    for module in (
+        reports,
+        imports,
+        videos,
+        jobs,
+        events,
+        deliveries,
+        operations,
+        datasets,
+        metrics,
+        system,
+    ):
         app.register_api(module.api)
     app.register_blueprint(pages.pages)
     return app

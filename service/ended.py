@@ -1,4 +1,4 @@
-"""What is done with jobs that have ended: run them again, remove them.
+"""What is done with jobs that have ended: take the result, run them again, remove them.
 
 An end is final, so running again is a new job with the same question. Use cases, as in `service.jobs`.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from pipelines.plan import Json
+from pipelines.plan import Artifact, Json
 from pipelines.store import Store
-from service.errors import InputGone, NotRetryable
+from service.errors import Gone, InputGone, JobEnded, NotReady, NotRetryable
 from service.model import Job, JobState, NewJob, new_id
 from service.submission import checked_key, digest
 from service.tracker import Tracker
@@ -19,7 +19,7 @@ from service.tracker import Tracker
 def retry(
     tracker: Tracker, store: Store, job: Job, now: datetime, key: str | None = None
 ) -> tuple[Job, bool]:
-    """A new job that asks what a failed or canceled one asked, of the same data.
+    """A new job that asks what a failed or canceled one asked, of the same data, with the same callbacks.
 
     True with it when `key` stood for it already. NotRetryable for any other job; InputGone when its upload
     has been removed.
@@ -44,8 +44,31 @@ def retry(
         idempotency_key=key,
         idempotency_hash=hashed,
         equal=job.equal,
+        callbacks=tracker.outbox.callbacks(job.id),
     )
     return tracker.accept(new)
+
+
+def artifact(tracker: Tracker, store: Store, job: Job) -> Artifact:
+    """The file of a successful job. NotReady while active, JobEnded without one, Gone once removed."""
+    if not job.ended:
+        raise NotReady(job)
+    if job.artifact is None:
+        raise JobEnded(job)
+    if job.removed is not None:
+        raise Gone(job)
+    if not store.exists(job.artifact.path):
+        if store.exists("results"):  # else the whole store is away
+            forget_result(tracker, store, job)
+        raise Gone(job)
+    return job.artifact
+
+
+def forget_result(tracker: Tracker, store: Store, job: Job) -> None:
+    """Nobody gets a result any more whose file is not what it was; an equal question runs anew."""
+    tracker.remove_result(job.leader or job.id)
+    if job.artifact is not None:
+        store.delete(job.artifact.path)
 
 
 def remove(tracker: Tracker, store: Store, job: Job) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pipelines.store import open_store
+from service.callbacks import CallbackRules
 from service.cluster import Cluster, DaskCluster
 from service.compute import LocalCompute
 from service.dispatcher import Dispatcher
@@ -24,6 +25,7 @@ from service.jobs import Jobs
 from service.runs import Limits
 from service.settings import Settings
 from service.tracker import HomeLock, Tracker
+from service.webhooks import Sender, Signer
 
 if TYPE_CHECKING:
     from pipelines.registry import Pipeline
@@ -78,6 +80,9 @@ class Engine:
                 input_folders=settings.input_folders,
                 ffmpeg=settings.ffmpeg,
                 pipelines=pipelines,
+                callbacks=CallbackRules(
+                    enabled=settings.webhook_secret is not None, private=settings.webhook_allow_private
+                ),
             )
             self._closing = opening.pop_all()
 
@@ -100,6 +105,7 @@ class Engine:
             self._thread = threading.Thread(target=dispatcher.run, name="haulier-dispatcher", daemon=True)
             self._closing.callback(self._stop, dispatcher, self._thread)
             self._thread.start()
+            self._send_webhooks()
             # nobody else uploads into a home of our own: what lies there now, a dead process has left
             left = [stat.key for stat in self.store.list("uploads")] if self.lock is not None else []
             retain = threading.Thread(
@@ -150,6 +156,20 @@ class Engine:
             keep=timedelta(days=settings.keep_days),
             adoptable=bool(settings.scheduler),
         )
+
+    def _send_webhooks(self) -> None:
+        settings = self.settings
+        if settings.webhook_secret is None:
+            return
+        signer = Signer.of(settings.webhook_secret)
+        sender = Sender(
+            self.tracker.outbox,
+            signer,
+            base_url=settings.base_url,
+            private=settings.webhook_allow_private,
+        )
+        sender.start()
+        self._closing.callback(sender.stop)
 
     def _retain(self, left: Sequence[str]) -> None:
         """Remove what is due, beside everything else; a sweep that fails is made up for by the next."""

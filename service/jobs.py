@@ -16,12 +16,13 @@ from pipelines.errors import Fault, InvalidRequest
 from pipelines.plan import Artifact, Json, Request
 from pipelines.store import Store
 from service import ended, submission
-from service.errors import Gone, JobEnded, KeyReused, NotCancelable, NotReady, UnknownJob
+from service.callbacks import CallbackRules
+from service.errors import KeyReused, NotCancelable, UnknownJob
 from service.glance import Glances
-from service.model import Event, Job, JobState, NewJob, Priority, new_id
+from service.model import Delivery, Event, Job, JobState, NewJob, Priority, new_id
 from service.preview import Preview, preview
 from service.stream import News, follow
-from service.submission import Sources, Upload, checked_key, digest, faults_of, priority_of
+from service.submission import Sources, Upload, checked_key, digest, faults_of, given, plain, priority_of
 from service.tracker import Page, Tracker
 from service.waiting import Waiting
 
@@ -49,12 +50,14 @@ class Jobs:
         ffmpeg: str | None = None,
         clock: Callable[[], datetime] | None = None,
         pipelines: Mapping[str, Pipeline] | None = None,
+        callbacks: CallbackRules | None = None,
     ) -> None:
         self._tracker = tracker
         self._store = store
         self._folders, self._ffmpeg = tuple(input_folders), ffmpeg
         self._clock = clock or tracker.clock
         self._given = pipelines
+        self._callbacks = callbacks or CallbackRules()
         self.waiting = Waiting(tracker, self._clock)
         self.glances = Glances(tracker, store)
 
@@ -68,7 +71,10 @@ class Jobs:
         priority: Priority | str | None = None,
         owner: str = "local",
     ) -> tuple[Job, bool]:
-        """(the job, True if the key replayed an earlier one). InvalidRequest before any row exists."""
+        """(the job, True if the key replayed an earlier one). InvalidRequest before any row exists.
+
+        `callbacks`, here in the body: who is told of the job by a webhook.
+        """
         if not isinstance(body, dict):
             raise InvalidRequest(
                 [Fault("", "The body must be a JSON object with reportType and parameters.")]
@@ -81,14 +87,14 @@ class Jobs:
         dataset: str,
         source: Sources,
         options: Json | None = None,
+        callbacks: Any = None,
         key: str | None = None,
         priority: Priority | str | None = None,
         owner: str = "local",
     ) -> tuple[Job, bool]:
         """As submit_report; several sources are one table. Uploads that no new job took over are deleted."""
         parameters: Json = {"dataset": dataset, "source": submission.names_of(source)}
-        if options is not None:
-            parameters["options"] = options
+        parameters |= given(options=options, callbacks=callbacks)
         return self._submit_files("import", parameters, source, (key, priority, owner))
 
     def submit_video(
@@ -97,6 +103,7 @@ class Jobs:
         operation: Any,
         source: Sources,
         parameters: Any = None,
+        callbacks: Any = None,
         key: str | None = None,
         priority: Priority | str | None = None,
         owner: str = "local",
@@ -104,6 +111,7 @@ class Jobs:
         """As submit_import; most operations take one source, its order matters where there are more."""
         asked: Json = {"operation": operation, "source": submission.names_of(source)}
         asked["parameters"] = {} if parameters is None else parameters
+        asked |= given(callbacks=callbacks)
         return self._submit_files("video", asked, source, (key, priority, owner))
 
     def preview(
@@ -163,6 +171,10 @@ class Jobs:
         """The job's history after an event's sequence, oldest first."""
         return self._tracker.events(job_id, after, limit)
 
+    def deliveries(self, job_id: str) -> Sequence[Delivery]:
+        """The webhooks of a job, the newest 200, oldest first, and how each attempt to send them went."""
+        return self._tracker.outbox.deliveries(self.get(job_id).id)
+
     # --- cancel, run again, remove, results
 
     def cancel(self, job_id: str) -> Job:
@@ -185,23 +197,11 @@ class Jobs:
     def artifact(self, job_id: str) -> tuple[Job, Artifact]:
         """The file of a successful job. NotReady while active, JobEnded without one, Gone once removed."""
         job = self.get(job_id)
-        if not job.ended:
-            raise NotReady(job)
-        if job.artifact is None:
-            raise JobEnded(job)
-        if job.removed is not None:
-            raise Gone(job)
-        if not self._store.exists(job.artifact.path):
-            if self._store.exists("results"):  # else the whole store is away
-                self.forget_result(job)
-            raise Gone(job)
-        return job, job.artifact
+        return job, ended.artifact(self._tracker, self._store, job)
 
     def forget_result(self, job: Job) -> None:
         """Nobody gets a result any more whose file is not what it was; an equal question runs anew."""
-        self._tracker.remove_result(job.leader or job.id)
-        if job.artifact is not None:
-            self._store.delete(job.artifact.path)
+        ended.forget_result(self._tracker, self._store, job)
 
     # --- what there is
 
@@ -232,8 +232,15 @@ class Jobs:
         return PIPELINES
 
     def _parse(self, kind: str, payload: Json) -> Request:
-        given = {**payload, "ffmpeg": self._ffmpeg} if kind == "video" else payload
-        return self._pipelines[kind].parse(given, self.catalog)
+        """Checks `callbacks` as well, which no pipeline knows."""
+        known = plain(payload)
+        if kind == "video":
+            known["ffmpeg"] = self._ffmpeg
+        parse = partial(self._pipelines[kind].parse, known, self.catalog)
+        wrong = faults_of(lambda: self._callbacks.read(payload.get("callbacks")))
+        if wrong:
+            raise InvalidRequest(faults_of(parse) + wrong)
+        return parse()
 
     def _submit_files(
         self,
@@ -283,7 +290,7 @@ class Jobs:
             id=new_id(self._clock()),
             kind=kind,
             type=request.type,
-            parameters=request.parameters if parameters is None else parameters,
+            parameters=request.parameters if parameters is None else plain(parameters),
             spec=request.spec,
             size=request.size,
             unit=request.unit,
@@ -292,6 +299,7 @@ class Jobs:
             idempotency_key=key,
             idempotency_hash=hashed,
             equal=request.equal,
+            callbacks=self._callbacks.read(body.get("callbacks")),
         )
         return self._tracker.accept(new)
 

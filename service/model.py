@@ -56,6 +56,51 @@ class JobError:
     detail: str
 
 
+class CallbackEvent(StrEnum):
+    """What a caller may be told of by a webhook; also the `type` of the message."""
+
+    STARTED = "job.started"
+    PROGRESS = "job.progress"  # a new phase
+    SUCCEEDED = "job.succeeded"
+    FAILED = "job.failed"
+    CANCELED = "job.canceled"
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """An address that is told of a job, and of what."""
+
+    url: str
+    events: tuple[CallbackEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message to one address. `attempts` fences out who took it before; `log` has how each one went.
+
+    `due` is when it is sent (again), None once it was delivered or given up. `kind` and `type` are the job's.
+    """
+
+    sequence: int
+    job_id: str
+    kind: str
+    type: str
+    url: str
+    host: str
+    event: CallbackEvent
+    data: Json
+    created: datetime
+    due: datetime | None
+    delivered: datetime | None
+    attempts: int
+    log: tuple[Json, ...]
+
+    @property
+    def message_id(self) -> str:
+        """The same for every attempt: what receivers tell messages apart by."""
+        return f"{self.job_id}.{self.sequence}"
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """What the tracker is asked to accept. `idempotency_hash` is the digest of the request behind the key.
@@ -76,6 +121,7 @@ class NewJob:
     idempotency_key: str | None = None
     idempotency_hash: str | None = None
     equal: str | None = None
+    callbacks: tuple[Callback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ import ipaddress
 import os
 import re
 import sys
+from base64 import b64decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +35,8 @@ class Settings:
     `keep_days`, `keep_bytes`: how long results stay, and how much of them and of kept partials there may be.
     `ffmpeg`: the program for video; None: that of PATH, else that of the wheel.
     `keep_version_days`: how long a version of a dataset can be read after another has taken over.
+    `webhook_secret`: what messages are signed with, `whsec_<base64>`; None: none are sent.
+    `webhook_allow_private`: messages may go to loopback and private addresses.
     """
 
     home: Path
@@ -53,12 +56,14 @@ class Settings:
     keep_bytes: int = 50 << 30
     ffmpeg: str | None = None
     keep_version_days: float = 30.0
+    webhook_secret: str | None = field(default=None, repr=False)
+    webhook_allow_private: bool = False
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **overrides: Any) -> Settings:
         """Read the environment; overrides that are not None win. Raises SettingsError with every fault."""
         given = {name: value for name, value in environ.items() if name.startswith(_PREFIX) and value.strip()}
-        known = {_PREFIX + field.name.upper() for field in fields(cls)}
+        known = {_PREFIX + each.name.upper() for each in fields(cls)}
         faults = [
             f"{name} is not a setting{nearest(name, known)}" for name in sorted(given) if name not in known
         ]
@@ -73,13 +78,13 @@ class Settings:
             if value is not None:
                 raw[name] = (name, _as_text(value))
         values: dict[str, Any] = {}
-        for field, (name, text) in raw.items():
+        for member, (name, text) in raw.items():
             try:
-                values[field] = _READERS[field](text.strip())
+                values[member] = _READERS[member](text.strip())
             except ValueError as error:
-                shown = re.sub(
-                    r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text
-                )  # a password must not reach a log
+                # a password must not reach a log
+                secret = member == "webhook_secret"
+                shown = "***" if secret else re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
                 faults.append(f"{name}={shown!r}: {error}")
         if faults:
             raise SettingsError("; ".join(faults))
@@ -101,9 +106,9 @@ class Settings:
     def to_env(self) -> dict[str, str]:
         """The HAULIER_* variables that `from_env` reads back as these settings."""
         return {
-            _PREFIX + field.name.upper(): _as_text(getattr(self, field.name))
-            for field in fields(self)
-            if getattr(self, field.name) is not None
+            _PREFIX + each.name.upper(): _as_text(getattr(self, each.name))
+            for each in fields(self)
+            if getattr(self, each.name) is not None
         }
 
 
@@ -245,6 +250,26 @@ def _auth(text: str) -> str:
     return text
 
 
+def _secrets(text: str) -> str:
+    for each in text.split():
+        try:
+            size = len(b64decode(each.removeprefix("whsec_"), validate=True))
+        except ValueError:
+            size = 0
+        if not each.startswith("whsec_") or not 24 <= size <= 64:
+            raise ValueError(
+                "give whsec_ and the base64 of 24 to 64 random bytes (openssl rand -base64 32); while you "
+                "change it, the new one and the old one with a space between"
+            )
+    return text
+
+
+def _yes(text: str) -> bool:
+    if text.lower() not in ("yes", "no", "true", "false"):
+        raise ValueError("give yes or no")
+    return text.lower() in ("yes", "true")
+
+
 def _program(text: str) -> str:
     if "\0" in text or not text.isprintable():
         raise ValueError("not a program; give its name on PATH, or its path")
@@ -269,4 +294,6 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "keep_bytes": _bytes,
     "ffmpeg": _program,
     "keep_version_days": _number(0.0001, 36_500, "days"),
+    "webhook_secret": _secrets,
+    "webhook_allow_private": _yes,
 }

@@ -129,6 +129,16 @@ def faults_of(check: Callable[[], object]) -> list[Fault]:
     return []
 
 
+def given(**members: Any) -> Json:
+    """Those that came."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def plain(asked: Json) -> Json:
+    """A submission without who is to be told of it: what pipelines know."""
+    return {name: value for name, value in asked.items() if name != "callbacks"}
+
+
 def digest(body: Any) -> str:
     """The same for the same JSON, whatever the order of its members."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()

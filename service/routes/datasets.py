@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from flask import Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.plan import Json
 from pipelines.store import Sink
 from service.routes.answers import reply
+from service.routes.documents import Link, Wire
 from service.routes.openapi import blueprint
 from service.routes.requests import NoQuery, Query
 from service.routes.site import site
@@ -34,13 +36,52 @@ class PreviewQuery(Query):
     limit: int = Field(20, ge=1, le=1000)
 
 
-@api.get("/api/datasets")
+class ColumnDocument(BaseModel):
+    name: str
+    type: str
+
+
+class DatasetDocument(Wire):
+    name: str
+    version: int
+    rows: int
+    bytes: int
+    time_column: str | None
+    columns: list[ColumnDocument] = Field(alias="schema")
+    links: list[Link]
+
+
+class DatasetList(BaseModel):
+    datasets: list[DatasetDocument]
+
+
+class VersionDocument(BaseModel):
+    """And what is known of where it came from."""
+
+    model_config = ConfigDict(extra="allow")
+
+    version: int
+    created: datetime
+    links: list[Link]
+
+
+class DatasetWithVersions(DatasetDocument):
+    versions: list[VersionDocument]
+
+
+class DatasetPreview(BaseModel):
+    dataset: str
+    columns: list[str]
+    rows: list[dict[str, Any]]
+
+
+@api.get("/api/datasets", responses={"200": DatasetList})
 def list_datasets(query: NoQuery) -> Response:
     """Every dataset at its newest version"""
     return reply({"datasets": [_document(each) for each in site().jobs.datasets()]})
 
 
-@api.get("/api/datasets/<name>")
+@api.get("/api/datasets/<name>", responses={"200": DatasetWithVersions})
 def get_dataset(path: DatasetPath, query: NoQuery) -> Response:
     """Schema, size and versions of a dataset"""
     catalog = site().jobs.catalog
@@ -50,14 +91,14 @@ def get_dataset(path: DatasetPath, query: NoQuery) -> Response:
     )
 
 
-@api.get("/api/datasets/<name>/versions/<version>")
+@api.get("/api/datasets/<name>/versions/<version>", responses={"200": VersionDocument})
 def get_version(path: VersionPath, query: NoQuery) -> Response:
     """Where a version came from: source, options and the receipt of its import"""
     found = site().jobs.catalog.version(path.name, path.version)
     return reply({**_version(path.name, found), "receipt": found["receipt"]})
 
 
-@api.get("/api/datasets/<name>/preview")
+@api.get("/api/datasets/<name>/preview", responses={"200": DatasetPreview})
 def preview_dataset(path: DatasetPath, query: PreviewQuery) -> Response:
     """The first rows, as a report in JSON would show them"""
     from pipelines.reports.render import FORMATS  # Arrow: not before somebody looks at data

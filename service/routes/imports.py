@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Response, request
@@ -15,13 +16,15 @@ from service.jobs import Upload
 from service.model import JobState
 from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, status_view
+from service.routes.deliveries import CallbackRequest
 from service.routes.downloads import blocks, disposition, download
-from service.routes.openapi import FILE, blueprint, body_of
+from service.routes.openapi import CSV, FILE, blueprint, body_of
 from service.routes.previews import DRY_RUN, PreviewDocument, asked_by, previewed
 from service.routes.requests import (
     JobPath,
     NoQuery,
     WaitQuery,
+    as_json,
     as_object,
     idempotency_key,
     is_json,
@@ -34,7 +37,7 @@ from service.submission import Sources
 
 api = blueprint("imports")
 
-_MEMBERS = ("dataset", "source", "options")
+_MEMBERS = ("dataset", "source", "options", "callbacks")
 _RAW = ("dataset", "filename", DRY_RUN)
 
 
@@ -44,6 +47,7 @@ class ImportRequest(BaseModel):
         description="Path of a file in an input folder of the service, or of several that are one table"
     )
     options: dict[str, Any] | None = None
+    callbacks: list[CallbackRequest] | None = None
 
 
 _FORM: dict[str, Any] = {
@@ -57,6 +61,7 @@ _FORM: dict[str, Any] = {
             "description": "The file; the field may come again for more files of the same columns",
         },
         "options": {"type": "string", "description": "JSON"},
+        "callbacks": {"type": "string", "description": "JSON"},
     },
 }
 _FILE: dict[str, Any] = {
@@ -78,7 +83,7 @@ def create_import() -> Response:
         return _submit(*_raw(), dry)
     if request.mimetype == "multipart/form-data":
         form = form_upload(site().store)
-        return _submit(form.required, form.uploads, form.json, dry)
+        return _submit(form.required, form.uploads, form.json, form.callbacks, dry)
     if is_json():
         body = json_object()
         dry |= asked_by(body)
@@ -108,7 +113,7 @@ def import_download(path: JobPath, query: NoQuery) -> Response:
     return download(path.id, "import")
 
 
-@api.get("/api/imports/<id>/rejects", responses={"200": FILE})
+@api.get("/api/imports/<id>/rejects", responses={"200": CSV})
 def import_rejects(path: JobPath, query: NoQuery) -> Response:
     """The rejected rows of an import as CSV, also of one that failed because they were too many"""
     job, store = site().jobs.get(path.id, "import"), site().store
@@ -125,18 +130,23 @@ def import_rejects(path: JobPath, query: NoQuery) -> Response:
     return Response(body, headers=headers, content_type=kind, direct_passthrough=True)
 
 
-def _submit(dataset: Any, source: Sources, options: Json | None, dry: bool) -> Response:
+def _submit(dataset: Any, source: Sources, options: Json | None, callbacks: Any, dry: bool) -> Response:
     if dry:
-        asked = {"dataset": dataset} if options is None else {"dataset": dataset, "options": options}
+        given = {"dataset": dataset, "options": options, "callbacks": callbacks}
+        asked = {name: value for name, value in given.items() if value is not None or name == "dataset"}
         return previewed("import", asked, source)
-    key, urgency = idempotency_key(), priority()
-    jobs = site().jobs
-    return accepted(
-        *jobs.submit_import(dataset=dataset, source=source, options=options, key=key, priority=urgency)
+    job = site().jobs.submit_import(
+        dataset=dataset,
+        source=source,
+        options=options,
+        callbacks=callbacks,
+        key=idempotency_key(),
+        priority=priority(),
     )
+    return accepted(*job)
 
 
-def _raw() -> tuple[str, Upload, Json | None]:
+def _raw() -> tuple[str, Upload, Json | None, Any]:
     """The body is the file. What is wrong with the rest is said before a byte of it is read."""
     faults = []
     if request.mimetype == "multipart/form-data":
@@ -152,28 +162,30 @@ def _raw() -> tuple[str, Upload, Json | None]:
         faults.append(Fault("/dataset", "dataset is missing; add ?dataset=NAME to the address."))
     if not name:
         faults.append(Fault("/source", "filename is missing; add &filename=F to the address."))
-    options = _header_options(faults)
+    options = _header("Haulier-Options", "/options", as_object, faults)
+    callbacks = _header("Haulier-Callbacks", "/callbacks", as_json, faults)
     if faults or dataset is None or name is None:
-        asked = {"dataset": dataset, "options": options}
+        asked = {"dataset": dataset, "options": options, "callbacks": callbacks}
         beside = site().jobs.faults_beside("import", asked) if dataset else ()
         raise InvalidRequest([*faults, *beside])
-    return dataset, raw_upload(site().store, name), options
+    return dataset, raw_upload(site().store, name), options, callbacks
 
 
-def _header_options(faults: list[Fault]) -> Json | None:
-    text = request.headers.get("Haulier-Options")
+def _header(name: str, pointer: str, read: Callable[[str, str, str], Any], faults: list[Fault]) -> Any | None:
+    """What a header says in JSON; None without it, and where it is at fault."""
+    text = request.headers.get(name)
     if text is None:
         return None
     try:
-        return as_object(text, "Haulier-Options", "/options")
+        return read(text, name, pointer)
     except InvalidRequest as error:
         faults += error.faults
     except Refused as error:
-        faults.append(Fault("/options", error.detail))
+        faults.append(Fault(pointer, error.detail))
     return None
 
 
-def _named(body: Json) -> tuple[Any, Any, Any]:
+def _named(body: Json) -> tuple[Any, Any, Any, Any]:
     """Files of an input folder. A member that is missing is left to the checks every import gets."""
     unknown = [
         Fault(f"/{name}", f"{name!r} is not a member here{nearest(name, _MEMBERS)}")
@@ -184,8 +196,8 @@ def _named(body: Json) -> tuple[Any, Any, Any]:
         Fault(f"/{name}", f"{name!r} is missing.") for name in ("dataset", "source") if name not in body
     ]
     if unknown or missing:
-        given = {"dataset": body.get("dataset"), "options": body.get("options")}
+        given = {name: body.get(name) for name in ("dataset", "options", "callbacks")}
         rest = site().jobs.faults_beside("import", given)
         kept = [each for each in rest if each.pointer != "/dataset" or "dataset" in body]
         raise InvalidRequest([*unknown, *missing, *kept])
-    return body["dataset"], body["source"], body.get("options")
+    return body["dataset"], body["source"], body.get("options"), body.get("callbacks")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from flask import Flask, Response, current_app, g, request
 
 from service.exposition import CONTENT_TYPE, Family, Histogram, Sample, family, render
-from service.routes.openapi import blueprint
+from service.routes.openapi import TEXT, blueprint
 from service.routes.requests import NoQuery
 from service.routes.site import site
 
@@ -93,7 +93,7 @@ def install(app: Flask) -> None:
     app.after_request(end)
 
 
-@api.get("/metrics")
+@api.get("/metrics", responses={"200": TEXT})
 def metrics(query: NoQuery) -> Response:
     """Counters and gauges as Prometheus reads them"""
     traffic: Traffic = current_app.extensions["haulier-traffic"]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, reply, status_view
+from service.routes.deliveries import CallbackRequest
 from service.routes.downloads import download
 from service.routes.openapi import FILE, blueprint, body_of
 from service.routes.previews import DryRunQuery, PreviewDocument, asked_by, previewed
@@ -22,6 +23,7 @@ class ReportRequest(BaseModel):
     reportType: str = Field(examples=["yearly-sales"])
     parameters: dict[str, Any] = Field({}, examples=[{"year": "2023"}])
     format: str = Field("csv", description="csv, parquet, json, xlsx (1,048,575 rows) or html")
+    callbacks: list[CallbackRequest] | None = None
 
 
 @api.post(
@@ -55,7 +57,11 @@ def report_download(path: JobPath, query: NoQuery) -> Response:
     return download(path.id, "report")
 
 
-@api.get("/api/report-types")
+class ReportTypes(BaseModel):
+    reportTypes: list[dict[str, Any]]
+
+
+@api.get("/api/report-types", responses={"200": ReportTypes})
 def report_types(query: NoQuery) -> Response:
     """Every report type with the JSON Schema of its parameters"""
     return reply({"reportTypes": site().jobs.report_types()})

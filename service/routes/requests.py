@@ -57,6 +57,15 @@ def json_object() -> Json:
 
 def as_object(text: bytes | str, name: str, pointer: str) -> Json:
     """JSON text of a client as an object."""
+    value = as_json(text, name, pointer)
+    if not isinstance(value, dict):
+        what = _TYPES.get(type(value), "a number")
+        raise InvalidRequest([Fault(pointer, f"{name} must be a JSON object; it is {what}.")])
+    return value
+
+
+def as_json(text: bytes | str, name: str, pointer: str) -> Any:
+    """JSON text of a client."""
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
         value = json.loads(decoded, object_pairs_hook=_members, parse_constant=_constant, parse_float=_float)
@@ -72,9 +81,6 @@ def as_object(text: bytes | str, name: str, pointer: str) -> Json:
         raise InvalidRequest([Fault(pointer, said)]) from None
     except ValueError as error:
         raise Refused("malformed-json", f"{name} is not JSON: {error}.") from None
-    if not isinstance(value, dict):
-        what = _TYPES.get(type(value), "a number")
-        raise InvalidRequest([Fault(pointer, f"{name} must be a JSON object; it is {what}.")])
     for string in _strings(value):
         if "\0" in string or any("\ud800" <= c <= "\udfff" for c in string):
             said = f"{name} has a NUL character or half a surrogate pair in {string[:40]!r}; leave it out."

@@ -8,7 +8,8 @@ from flask import Response, current_app
 from pydantic import BaseModel
 
 from service.routes.answers import reply
-from service.routes.openapi import blueprint, complete
+from service.routes.describe import described
+from service.routes.openapi import blueprint
 from service.routes.requests import NoQuery
 from service.routes.site import site
 
@@ -24,7 +25,11 @@ class Ready(BaseModel):
     scheduler: str | None
 
 
-@api.get("/healthz")
+class Alive(BaseModel):
+    status: str
+
+
+@api.get("/healthz", responses={"200": Alive})
 def healthz(query: NoQuery) -> Response:
     """The process lives"""
     return reply({"status": "ok"})
@@ -49,4 +54,4 @@ def readyz(query: NoQuery) -> Response:
 @api.get("/openapi.json", doc_ui=False)
 def openapi() -> Response:
     document: dict[str, Any] = current_app.api_doc  # type: ignore[attr-defined]
-    return reply(complete(document))
+    return reply(described(document))

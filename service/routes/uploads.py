@@ -7,7 +7,7 @@ before or after the files.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -23,7 +23,7 @@ from pipelines.plan import Json
 from pipelines.store import Sink, Store
 from service.errors import Refused
 from service.jobs import Upload
-from service.routes.requests import as_object
+from service.routes.requests import as_json, as_object
 
 _BLOCK = 1 << 18
 _FIELD_BYTES = 1 << 20
@@ -42,7 +42,7 @@ class Fields:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return self.required, "file", self.json
+        return self.required, "file", self.json, "callbacks"
 
 
 IMPORT = Fields("dataset", "name the dataset to import into", "options")
@@ -51,11 +51,12 @@ VIDEO = Fields("operation", "name what is to be done with the video", "parameter
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a form says: its required field, its JSON, its files."""
+    """What a form says: its required field, its JSON, its files, and who is to be told."""
 
     required: str
     json: Json | None
     uploads: tuple[Upload, ...]
+    callbacks: Any = None
 
 
 def raw_upload(store: Store, name: str) -> Upload:
@@ -98,10 +99,11 @@ def form_upload(store: Store, fields: Fields = IMPORT) -> Form:
         source.check_complete()
         parser.finish()
         faults = parser.faults + _field_faults(texts, fields, bool(parser.uploads))
-        found = _json(texts.get(fields.json), fields.json, faults)
+        found = _json(texts.get(fields.json), fields.json, faults, as_object)
+        told = _json(texts.get("callbacks"), "callbacks", faults, as_json)
         if faults:
             raise InvalidRequest(faults)
-        return Form(texts[fields.required], found, tuple(parser.uploads))
+        return Form(texts[fields.required], found, tuple(parser.uploads), told)
 
 
 def base_name(name: str) -> str:
@@ -240,11 +242,13 @@ def _field_faults(texts: Any, fields: Fields, has_file: bool) -> list[Fault]:
     return found
 
 
-def _json(text: str | None, name: str, faults: list[Fault]) -> Json | None:
+def _json(
+    text: str | None, name: str, faults: list[Fault], read: Callable[[str, str, str], Any]
+) -> Any | None:
     if text is None:
         return None
     try:
-        return as_object(text, f"The field {name}", f"/{name}")
+        return read(text, f"The field {name}", f"/{name}")
     except InvalidRequest as error:
         faults += error.faults
     except Refused as error:

@@ -12,6 +12,7 @@ from pipelines.plan import Json
 from service.errors import Refused
 from service.routes import documents as wire
 from service.routes.answers import accepted, job_view, observed, reply, status_view
+from service.routes.deliveries import CallbackRequest
 from service.routes.downloads import download
 from service.routes.openapi import FILE, blueprint, body_of
 from service.routes.previews import DryRunQuery, PreviewDocument, asked_by, previewed
@@ -30,7 +31,7 @@ from service.submission import Sources
 
 api = blueprint("videos")
 
-_MEMBERS = ("operation", "source", "parameters")
+_MEMBERS = ("operation", "source", "parameters", "callbacks")
 
 
 class VideoRequest(BaseModel):
@@ -39,6 +40,7 @@ class VideoRequest(BaseModel):
         description="Path of a file in an input folder of the service; several where the operation takes more"
     )
     parameters: dict[str, Any] = Field({}, examples=[{"preset": "web-720p"}])
+    callbacks: list[CallbackRequest] | None = None
 
 
 _FORM: dict[str, Any] = {
@@ -52,6 +54,7 @@ _FORM: dict[str, Any] = {
             "description": "The video; again for a watermark's picture, subtitles, more videos",
         },
         "parameters": {"type": "string", "description": "JSON"},
+        "callbacks": {"type": "string", "description": "JSON"},
     },
 }
 
@@ -65,7 +68,7 @@ def create_video(query: DryRunQuery) -> Response:
     """Start a video operation, or ask what it would cost"""
     if request.mimetype == "multipart/form-data":
         form = form_upload(site().store, VIDEO)
-        return _submit(form.required, form.uploads, form.json, asked_by())
+        return _submit(form.required, form.uploads, form.json, form.callbacks, asked_by())
     if is_json():
         body = json_object()
         dry = asked_by(body)
@@ -95,7 +98,11 @@ def video_download(path: JobPath, query: NoQuery) -> Response:
     return download(path.id, "video")
 
 
-@api.get("/api/video-operations")
+class VideoOperations(BaseModel):
+    videoOperations: list[dict[str, Any]]
+
+
+@api.get("/api/video-operations", responses={"200": VideoOperations})
 def video_operations(query: NoQuery) -> Response:
     """Every video operation with the JSON Schema of its parameters"""
     from pipelines.video.operations import describe  # not before somebody asks
@@ -103,20 +110,24 @@ def video_operations(query: NoQuery) -> Response:
     return reply({"videoOperations": describe()})
 
 
-def _submit(operation: Any, source: Sources, parameters: Json | None, dry: bool) -> Response:
+def _submit(operation: Any, source: Sources, parameters: Json | None, callbacks: Any, dry: bool) -> Response:
     if dry:
-        return previewed("video", {"operation": operation, "parameters": parameters or {}}, source)
+        asked = {"operation": operation, "parameters": parameters or {}}
+        if callbacks is not None:
+            asked["callbacks"] = callbacks
+        return previewed("video", asked, source)
     job = site().jobs.submit_video(
         operation=operation,
         source=source,
         parameters=parameters,
+        callbacks=callbacks,
         key=idempotency_key(),
         priority=priority(),
     )
     return accepted(*job)
 
 
-def _named(body: Json) -> tuple[Any, Any, Any]:
+def _named(body: Json) -> tuple[Any, Any, Any, Any]:
     """Files of an input folder; everything that is wrong with the members is told at once."""
     faults = [
         Fault(f"/{name}", f"{name!r} is not a member here{nearest(name, _MEMBERS)}")
@@ -127,8 +138,8 @@ def _named(body: Json) -> tuple[Any, Any, Any]:
         Fault(f"/{name}", f"{name!r} is missing.") for name in ("operation", "source") if name not in body
     ]
     if faults:
-        given = {"operation": body.get("operation"), "parameters": body.get("parameters")}
+        given = {name: body.get(name) for name in ("operation", "parameters", "callbacks")}
         rest = site().jobs.faults_beside("video", given)
         kept = [each for each in rest if each.pointer != "/operation" or "operation" in body]
         raise InvalidRequest([*faults, *kept])
-    return body["operation"], body["source"], body.get("parameters")
+    return body["operation"], body["source"], body.get("parameters"), body.get("callbacks")

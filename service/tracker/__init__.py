@@ -3,6 +3,7 @@
 from service.eta import Run
 from service.tracker.changes import Changes, Mark
 from service.tracker.clock import SteadyClock, utcnow
+from service.tracker.deliveries import Outbox
 from service.tracker.lock import HomeInUse, HomeLock
 from service.tracker.migrations import WrongSchema
 from service.tracker.records import Page, ProgressUpdate
@@ -14,6 +15,7 @@ __all__ = [
     "HomeInUse",
     "HomeLock",
     "Mark",
+    "Outbox",
     "Page",
     "ProgressUpdate",
     "Run",

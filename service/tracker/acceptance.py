@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Insert, Row, Select, and_, bindparam, case, f
 
 from service.errors import KeyReused
 from service.model import Job, JobState, NewJob
+from service.tracker import outbox
 from service.tracker.database import Database
 from service.tracker.records import RANKS, to_columns, to_job
 from service.tracker.tables import ACTIVE, KEPT, LEADING, WAITING, job
@@ -35,6 +36,7 @@ def accept(tx: Transaction, new: NewJob) -> tuple[Job, bool]:
         if known is None:
             raise RuntimeError(f"the key of job {new.id} is taken by no job")
         return known, True
+    outbox.subscribe(tx, new.id, new.callbacks)
     tx.record(new.id, "accepted", {} if root is None else {"leader": root.id})
     if root is None:
         tx.work = True

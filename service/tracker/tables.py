@@ -1,6 +1,7 @@
-"""The two tables of the tracker: `job`, one row a job, and `event`, its append-only history.
+"""The main tables of the tracker: `job`, one row a job, and `event`, its append-only history.
 
-Shapes only, no statements. A change here needs a revision in `migrations/versions`; a test compares the two.
+`outbox` has those of webhooks. Shapes only, no statements. A change here needs a revision in
+`migrations/versions`; a test compares the two.
 """
 
 from __future__ import annotations

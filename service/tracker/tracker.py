@@ -21,6 +21,7 @@ from service.model import Event, Job, JobError, JobState, NewJob
 from service.tracker import acceptance, history, leases, migrations, moves, queue, removal, retention
 from service.tracker.clock import Clock, SteadyClock, utcnow
 from service.tracker.database import Database, reachable
+from service.tracker.deliveries import Outbox
 from service.tracker.outlook import Outlook
 from service.tracker.postgres import PostgresDatabase, postgres_engine
 from service.tracker.records import Page, ProgressUpdate, from_cursor, to_cursor, to_job
@@ -45,7 +46,7 @@ class Tracker:
         self.clock = clock
         self.accepted, self.asked = threading.Event(), 0  # how often there was something to lease or cancel
         self.leaving = threading.Event()
-        self.outlook = Outlook(database)
+        self.outlook, self.outbox = Outlook(database), Outbox(database)
         self._watchers = Watchers()
 
     @classmethod
@@ -91,9 +92,7 @@ class Tracker:
 
     def find_key(self, owner: str, kind: str, key: str, digest: str) -> Job | None:
         """The job a key stands for; KeyReused when it came with another request."""
-        return self.database.read(
-            lambda connection: acceptance.with_key(connection, owner, kind, key, digest)
-        )
+        return self.database.read(lambda c: acceptance.with_key(c, owner, kind, key, digest))
 
     def get(self, job_id: str) -> Job | None:
         row = self.database.read(lambda c: c.execute(select(job).where(job.c.id == job_id)).one_or_none())
@@ -208,9 +207,8 @@ class Tracker:
 
     def cancel_requests(self, owner: str) -> Sequence[tuple[str, int]]:
         """(id, epoch) of this owner's running jobs that somebody wants canceled."""
-        query = select(job.c.id, job.c.epoch).where(
-            LEASED, job.c.lease_owner == owner, job.c.cancel_requested
-        )
+        mine = (LEASED, job.c.lease_owner == owner, job.c.cancel_requested)
+        query = select(job.c.id, job.c.epoch).where(*mine)
         return [(row.id, row.epoch) for row in self.database.read(lambda c: c.execute(query).all())]
 
     # --- retention
@@ -289,6 +287,8 @@ class Tracker:
         self._watchers.touch(tx.touched)
         if tx.work:
             self._heard(None)
+        if tx.posted:
+            self.outbox.posted.set()
         if tx.touched or tx.work:
             self.database.announce(tx.touched, tx.work)
         return result

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, insert
 
 from pipelines.plan import Json
+from service.tracker import outbox
 from service.tracker.database import Database
 from service.tracker.tables import event
 
@@ -23,12 +24,14 @@ def _line(database: Database) -> Executable:
 
 
 class Transaction:
-    """`touched` are the jobs that changed; `work` says that a dispatcher has something to look at."""
+    """`touched` are the jobs that changed; `work` says that a dispatcher has something to look at, `posted`
+    that there are messages to send."""
 
     def __init__(self, connection: Connection, database: Database) -> None:
         self.connection, self.database = connection, database
         self.touched: set[str] = set()
         self.work = False
+        self.posted = False
 
     def execute(self, statement: Executable, values: Values | None = None) -> CursorResult[Any]:
         return self.connection.execute(statement, values)
@@ -43,6 +46,7 @@ class Transaction:
         cancel-requested foreseen; of shared work: promoted follows prioritized.
         """
         self.execute(self.database.prepared(_line), {"job_id": job_id, "name": name, "data": data})
+        outbox.post(self, [job_id], name, data)
         self.touched.add(job_id)
 
     def record_all(self, job_ids: Sequence[str], name: str | None, data: Json) -> None:
@@ -50,4 +54,5 @@ class Transaction:
         if job_ids and name is not None:
             lines = [{"job_id": job_id, "name": name, "data": data} for job_id in job_ids]
             self.execute(self.database.prepared(_line), lines)
+            outbox.post(self, job_ids, name, data)
         self.touched.update(job_ids)

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, create_engine, event, text
 
 from service.errors import Unavailable
 from service.model import JobState
-from service.tracker import HomeInUse, HomeLock, Tracker, WrongSchema
+from service.tracker import HomeInUse, HomeLock, Tracker, WrongSchema, migrations
 from service.tracker.sqlite import SqliteDatabase, _warn_of_old_sqlite
 from tests.contract.test_tracker import accepted, job_of, new_job
 from tests.contract.test_tracker_schema import at_revision
@@ -291,7 +291,7 @@ def test_a_file_of_the_first_revision_keeps_its_jobs(sqlite_url: str, tmp_path: 
     ]
     assert tracker.accept(new_job())[0].epoch == 0
     tracker.close()
-    assert (tmp_path / "haulier.db.before-0002-from-0001").is_file()
+    assert (tmp_path / f"haulier.db.before-{migrations.HEAD}-from-0001").is_file()
 
 
 def test_an_older_file_is_copied_and_then_migrated(
@@ -301,15 +301,16 @@ def test_an_older_file_is_copied_and_then_migrated(
     job_id = accepted(tracker)
     tracker.close()
     assert not list(tmp_path.glob("*.before-*"))  # a new file needs no copy
+    head = migrations.HEAD
     newer = _newer_migrations(tmp_path)
     monkeypatch.setattr("service.tracker.migrations.FOLDER", newer)
-    monkeypatch.setattr("service.tracker.migrations.HEAD", "0003")
+    monkeypatch.setattr("service.tracker.migrations.HEAD", "9999")
     migrated = Tracker.open(sqlite_url)
     job_of(migrated, job_id)
     assert [entry.name for entry in migrated.events(job_id)] == ["accepted"]  # also when the table is copied
     assert migrated.database.read(lambda c: c.execute(text("SELECT note FROM job")).scalar()) == "none"
     migrated.close()
-    copy = tmp_path / "haulier.db.before-0003-from-0002"
+    copy = tmp_path / f"haulier.db.before-9999-from-{head}"
     with sqlite3.connect(copy) as connection:
         assert connection.execute("SELECT id FROM job").fetchall() == [(job_id,)]
     connection.close()
@@ -324,7 +325,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     )
     with monkeypatch.context() as patched:
         patched.setattr("service.tracker.migrations.FOLDER", newer)
-        patched.setattr("service.tracker.migrations.HEAD", "0003")
+        patched.setattr("service.tracker.migrations.HEAD", "9999")
         with pytest.raises(RuntimeError, match="stop"):
             Tracker.open(sqlite_url)
     tracker = Tracker.open(sqlite_url)
@@ -354,8 +355,6 @@ def test_a_url_that_cannot_work_is_refused_without_its_password(url: str) -> Non
 
 def _newer_migrations(folder: Path, body: str | None = None) -> Path:
     """The real migrations and one more, in a folder of their own."""
-    from service.tracker import migrations
-
     copy = folder / "migrations 100%"
     shutil.copytree(migrations.FOLDER, copy, ignore=shutil.ignore_patterns("__pycache__"))
     column = "sa.Column('note', sa.Text(), server_default='none', nullable=False)"
@@ -364,8 +363,9 @@ def _newer_migrations(folder: Path, body: str | None = None) -> Path:
         or "    with op.batch_alter_table('job', recreate='always') as job:\n"
         f"        job.add_column({column})\n"
     )
-    head = "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0003'\ndown_revision = '0002'\n"
-    (copy / "versions" / "r0003_note.py").write_text(f"{head}def upgrade() -> None:\n{body}")
+    head = "import sqlalchemy as sa\nfrom alembic import op\n"
+    head += f"revision = '9999'\ndown_revision = '{migrations.HEAD}'\n"
+    (copy / "versions" / "r9999_note.py").write_text(f"{head}def upgrade() -> None:\n{body}")
     return copy
 
 

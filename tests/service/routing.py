@@ -116,10 +116,11 @@ class House:
 
 
 @contextmanager
-def opened(home: Path) -> Iterator[House]:
+def opened(home: Path, **more: Any) -> Iterator[House]:
+    """`more` are settings."""
     folder = home / "input"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = Settings.from_env({}, home=str(home), input_folders=str(folder))
+    settings = Settings.from_env({}, home=str(home), input_folders=str(folder), **more)
     with Engine(settings, dispatch=False) as engine:
         cluster = InlineCluster(settings.store_url)
         dispatcher = Dispatcher(engine.tracker, cluster, engine.store)
@@ -139,10 +140,10 @@ def _furnished() -> Path:
 
 
 @contextmanager
-def with_sales(home: Path) -> Iterator[House]:
+def with_sales(home: Path, **more: Any) -> Iterator[House]:
     """As `opened`, after one import: the dataset `sales`."""
     shutil.copytree(_furnished(), home)
-    with opened(home) as house:
+    with opened(home, **more) as house:
         yield house
 
 

@@ -17,10 +17,11 @@ import pytest
 
 from service.compute import LocalCompute
 from service.engine import Engine
-from service.model import Job, JobState, NewJob, new_id
+from service.model import Callback, CallbackEvent, Job, JobState, NewJob, new_id
 from service.settings import Settings
 from service.tracker import HomeInUse
 from tests import toys
+from tests.service.receiving import SECRET, receiver
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +72,19 @@ def test_a_small_job_takes_well_under_a_second_on_a_warm_cluster(engine: Engine)
         assert ended(engine, submit(engine)).state is JobState.SUCCESSFUL
         seconds.append(time.monotonic() - started)
     assert sorted(seconds)[2] < 0.5, seconds
+
+
+def test_a_webhook_is_sent_when_a_job_has_ended(tmp_path: Path, compute: LocalCompute) -> None:
+    secrets = {"webhook_secret": SECRET, "webhook_allow_private": "yes"}
+    given = settings(tmp_path, scheduler=compute.address, **secrets)
+    with receiver() as inbox, Engine(given, pipelines=toys.pipelines()) as engine:
+        to = (Callback(inbox.url, (CallbackEvent.SUCCEEDED,)),)
+        own = new_id(datetime.now(UTC))
+        new = NewJob(own, "report", "toy", {}, toys.spec(2), 1, "rows", callbacks=to)
+        engine.tracker.accept(new)
+        [post] = inbox.wait(seconds=60)
+        assert post.event().get_subject() == own
+        assert ended(engine, own).state is JobState.SUCCESSFUL
 
 
 def test_health_tells_what_works(engine: Engine) -> None:

@@ -64,7 +64,7 @@ class PostgresPlace(Place):
 
     def open(self) -> Tracker:
         tracker = Tracker.open(self._url)
-        tracker.database.write(lambda c: c.exec_driver_sql("TRUNCATE job, event"))
+        tracker.database.write(lambda c: c.exec_driver_sql("TRUNCATE job, event, callback, delivery"))
         return tracker
 
     def crash(self, tracker: Tracker) -> Tracker:

@@ -82,6 +82,9 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ("HAULIER_AUTH", "keys", "not built yet"),
         ("HAULIER_AUTH", "of", "give off"),
         ("HAULIER_INPUT_FOLDERS", "relative/folder", "absolute"),
+        ("HAULIER_WEBHOOK_SECRET", "whsec_c2hvcnQ=", "24 to 64 random bytes"),
+        ("HAULIER_WEBHOOK_SECRET", "whsec_not base64!", "openssl rand -base64 32"),
+        ("HAULIER_WEBHOOK_ALLOW_PRIVATE", "maybe", "yes or no"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_name_value_and_fix(name: str, value: str, says: str) -> None:
@@ -103,6 +106,17 @@ def test_a_password_is_not_repeated() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env({"HAULIER_DATABASE_URL": "mysql://me:secret@db/x"})
     assert "secret" not in str(caught.value)
+
+
+def test_a_webhook_secret_is_shown_nowhere_and_handed_down() -> None:
+    secret = "whsec_" + "c2VjcmV0" * 4
+    settings = Settings.from_env({"HAULIER_WEBHOOK_SECRET": secret, "HAULIER_WEBHOOK_ALLOW_PRIVATE": "yes"})
+    assert secret not in repr(settings)
+    assert Settings.from_env(settings.to_env()) == settings
+    assert settings.webhook_allow_private
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"HAULIER_WEBHOOK_SECRET": secret[6:]})
+    assert secret[6:] not in str(caught.value)
 
 
 def test_loopback_is_told_from_everything_else() -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-HEAD = "0002"
-_REVISIONS = ("0001", "0002")
+HEAD = "0003"
+_REVISIONS = ("0001", "0002", "0003")
 FOLDER = Path(__file__).parent
 _LOCK = 0x4861756C  # "Haul": the advisory lock under which PostgreSQL is migrated
 
