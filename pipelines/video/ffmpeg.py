@@ -34,7 +34,7 @@ _LIMITS = {
     "NOFILE": 256,
     "CORE": 0,
 }
-_LIBRARIES_LOG = ("Svt[", "x265 [", "SvtMalloc")  # they do not ask for the log level
+_LIBRARIES_LOG = ("Svt[", "x265 [", "SvtMalloc", "Fontconfig")  # they do not ask for the log level
 
 
 class TookTooLong(PipelineError):
@@ -53,7 +53,7 @@ class Progress:
 
 @dataclass
 class Ended:
-    """A run that ended well. `errors` counts lines about damage in what was read."""
+    """A run that ended well. `errors` counts what ffmpeg complained of in what it read."""
 
     progress: Progress
     log: str
@@ -67,7 +67,7 @@ class _Watch:
 
     frames: int = 0
     milliseconds: int = 0
-    lines: int = 0
+    complaints: int = 0
     log: bytearray = field(default_factory=bytearray)
     pending: bytes = b""
     moved: float = field(default_factory=time.monotonic)
@@ -86,7 +86,8 @@ class _Watch:
             self.moved = time.monotonic()
 
     def complained(self, data: bytes) -> None:
-        self.lines += data.count(b"\n")
+        before = b"\n" if not self.log or self.log.endswith(b"\n") else b""
+        self.complaints += (before + data).count(b"\n[")  # of its own parts; libraries say other things too
         self.log += data
         del self.log[:-_LOG]
         self.moved = time.monotonic()
@@ -122,7 +123,7 @@ def run(
     child = subprocess.Popen(
         launcher,
         cwd=folder,
-        env={"PATH": os.defpath, "LANG": "C.UTF-8", "SVT_LOG": "1"},
+        env={"PATH": os.defpath, "LANG": "C.UTF-8", "SVT_LOG": "1", "XDG_CACHE_HOME": str(folder)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -136,7 +137,7 @@ def run(
     if code != 0:
         raise _failure(code, watch, folder)
     tell(watch.progress)
-    return Ended(watch.progress, watch.text, _errors(watch), time.monotonic() - started)
+    return Ended(watch.progress, watch.text, watch.complaints, time.monotonic() - started)
 
 
 def _follow(
@@ -195,11 +196,6 @@ def _reason(text: str, folder: Path) -> str:
     telling = [line for line in lines if "Error" in line or "rror " in line or "nvalid" in line] or lines
     said = (telling or ["no reason given"])[-1].replace(str(folder), "").rpartition("] ")[2]
     return " ".join(word for word in said.split() if "/" not in word or len(word) < 4)[:160].rstrip(".:")
-
-
-def _errors(watch: _Watch) -> int:
-    ours = sum(line.startswith(_LIBRARIES_LOG) for line in watch.text.splitlines())
-    return max(0, watch.lines - ours)
 
 
 def _number(text: bytes) -> int:

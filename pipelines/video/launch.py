@@ -5,6 +5,8 @@ code between fork and exec, and the process id the worker knows is that of the p
 {"AS": bytes, "CPU": seconds, ...}, names of RLIMIT_*. Standard library only, and little of it.
 """
 
+import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -16,19 +18,16 @@ _DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 
 def main(parent: int, limits: dict[str, int], command: list[str]) -> None:
     """Never returns. Exit code 125: the parent was gone already."""
-    try:
-        import ctypes
-
+    with contextlib.suppress(OSError, AttributeError):  # not Linux: the worker's own kill has to do
         ctypes.CDLL(None, use_errno=True).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    except (OSError, AttributeError):  # not Linux: the worker's own kill has to do
-        pass
     if os.getppid() != parent:
         os._exit(125)
     for name, wanted in limits.items():
         number = getattr(resource, f"RLIMIT_{name}")
         _, most = resource.getrlimit(number)
         value = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
-        resource.setrlimit(number, (value, value))
+        with contextlib.suppress(OSError, ValueError):  # some systems know a limit and do not let it be set
+            resource.setrlimit(number, (value, value))
     os.execv(command[0], command)
 
 

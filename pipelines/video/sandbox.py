@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache")
+_LIBRARIES = ("/usr", "/lib", "/lib64", "/bin", "/etc/alternatives", "/etc/ld.so.cache")
+_FONTS = ("/etc/fonts", "/var/cache/fontconfig")
 _FLAGS = ("--unshare-all", "--die-with-parent", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp")
 
 
@@ -22,7 +23,7 @@ def wrapped(program: str, arguments: Sequence[str], folder: Path, sources: Seque
     bubblewrap = find()
     if bubblewrap is None:
         return command
-    binds = [part for path in _SYSTEM for part in ("--ro-bind-try", path, path)]
+    binds = [part for path in (*_LIBRARIES, *_FONTS) for part in ("--ro-bind-try", path, path)]
     real = os.path.realpath(program)
     binds += ["--ro-bind", real, program]
     for source in sources:

@@ -230,7 +230,7 @@ class DaskCluster:
         while self._events:
             _, event = self._events.popleft()
             run = self._runs.get(RunKey(event["job"], event["epoch"]))
-            if run is not None and event["part"] is not None:
+            if run is not None:
                 run.meter.inside(event["part"], event["done"])
 
     def _set_adrift(self) -> None:

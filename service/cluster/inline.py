@@ -132,8 +132,7 @@ class InlineCluster:
 
     def _context(self, key: RunKey, part: int | None, meter: Meter, keep: str | None = None) -> Context:
         def send(event: Json) -> None:
-            if part is not None:
-                meter.inside(part, event["done"])
+            meter.inside(part, event["done"])
 
         return Context(key.job_id, key.epoch, self._store_url, part, keep, send=send)
 

@@ -26,11 +26,16 @@ class Meter:
         self._inside: dict[int, int] = {}
         self._finished: set[int] = set()
         self._combined = self._to_combine = 0
-        self._done = 0
+        self._done = self._after = 0
 
-    def inside(self, part: int, done: int) -> None:
-        """A part says it has done so many units; a later, lower word is that of a restarted part."""
-        if 0 <= part < len(self._weights):
+    def inside(self, part: int | None, done: int) -> None:
+        """A part says it has done so many units; a later, lower word is that of a restarted part.
+
+        None is the finish, which may have long work of its own: no units, but no standing still either.
+        """
+        if part is None:
+            self._after = max(self._after, done)
+        elif 0 <= part < len(self._weights):
             self._inside[part] = max(0, min(done, self._weights[part]))
 
     def finished(self, parts: Iterable[int]) -> None:
@@ -57,4 +62,6 @@ class Meter:
     def phase(self) -> str:
         if not self.all_parts_done():
             return self._reading
-        return COMBINING if self._combined < self._to_combine else FINISHING
+        if self._combined < self._to_combine:
+            return COMBINING
+        return f"{FINISHING} ({self._after:,})" if self._after else FINISHING

@@ -262,7 +262,8 @@ def test_a_mark_and_subtitles_change_the_pictures_and_keep_the_frames(
     _, plain = studio.run("transcode", film)
     before = decoded(plain)
     for operation, second in (("watermark", mark), ("subtitles", words)):
-        _, path = studio.run(operation, film, second)
+        artifact, path = studio.run(operation, film, second)
+        assert artifact.notes == ()
         after = decoded(path)
         assert len(after) == 50 and not set(after) & set(before)
 

@@ -115,6 +115,20 @@ def test_it_has_no_input_no_core_and_bounded_memory(tmp_path: Path) -> None:
     assert not any("SECRET" in line for line in lines)
 
 
+def test_everything_but_video_works_without_its_packages(fence: None) -> None:
+    code = (
+        "import sys\n"
+        "class Block:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('ffmpeg', 'av', 'imageio_ffmpeg'):\n"
+        "            raise ModuleNotFoundError('blocked: ' + name)\n"
+        "sys.meta_path.insert(0, Block())\n"
+        "import pipelines.registry, pipelines.video.operations\n"
+        "assert len(pipelines.video.operations.describe()) == 11\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
 def test_the_configured_program_wins_and_old_ones_are_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pipelines.video import request
+from pipelines.video.tool import NoTool, Tool
 from tests.pipelines.filming import clip
 from tests.service.routing import Answer, House, opened, pointers, refused
 
@@ -99,6 +101,18 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_stays(
         house.call("POST", "/api/videos", data=b"x", content_type="video/mp4"), 415, "unsupported-media-type"
     )
     assert house.files() == [] and house.jobs() == []
+
+
+def test_without_ffmpeg_a_video_is_refused_with_the_cure_and_a_report_is_not(
+    house: House, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(configured: str | None) -> Tool:
+        raise NoTool("There is no ffmpeg to use; install haulier[video].")
+
+    monkeypatch.setattr(request, "find", nothing)
+    [(pointer, said)] = refused(form(house, film, operation="probe"), 422, "invalid-parameters")
+    assert pointer == "/operation" and "install haulier[video]" in said
+    assert house.upload("sales").status_code == 202
 
 
 def test_a_repeated_key_is_one_job_and_one_upload(house: House, film: Path) -> None:
