@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo serve test test-slow faults soak lint bench bench-reports bench-again bench-growth bench-imports
-.PHONY: bench-video samples video-samples lock clean
+.PHONY: bench-video bench-wait samples video-samples lock clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.service: pyproject.toml requirements.lock
@@ -58,6 +58,11 @@ bench-growth: $(VENV)/.test ## reports of 1 to 100 million rows, and of 20 milli
 
 bench-imports: $(VENV)/.test ## a CSV of 5 million rows into a dataset, beside DuckDB, Polars and pandas
 	$(BIN)/python tests/benchmarks/import_speed.py
+
+bench-wait: $(VENV)/.test ## errors of ETAs, 200 clients that wait, a million jobs in the table; half an hour
+	$(BIN)/python tests/benchmarks/wait_eta.py
+	$(BIN)/python tests/benchmarks/wait_crowd.py
+	$(BIN)/python tests/benchmarks/wait_table.py
 
 samples: $(VENV)/.test ## import every real sample file in ../shared, print expected, got, verdict
 	$(BIN)/python tests/samples/run.py

@@ -18,12 +18,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
+from service.likeness import Traits, traits, unlikeness
 from service.model import Job, JobState
 
 _NEAREST = 12  # runs of the most similar size count; a run of another order of magnitude tells little
+_UNLIKE = 3.0  # a run with no trait in common is as far as one of e to this power times the size
+_NEAR = 1.0  # and runs so much further than the nearest do not count
 _SPREAD = 1.25  # p90 is at least this many times p50: few runs understate the spread
 _GROWTH = 0.9  # time grows with size to this power, as long as nothing else is known
 _LIVE = 0.4  # what throughput so far may be wrong by at the start of a job; falls to 0 at its end
+_HOPELESS = 10.0  # an error as a share, beyond which nothing is worth telling apart
 _FLOOR = 0.1  # an active job is never said to need no time
 _OVERDUE = 0.1  # of the expected time, when all of that has passed
 _STILL = (10.0, 0.2)  # a stall: no progress for so many seconds, and for so large a share of the work so far
@@ -43,7 +47,7 @@ class Run:
     """A finished job of the past: its size (in the unit of its kind) and its seconds from start to end.
 
     `head` are the seconds of them before work began (planning), `tail` those after all units were done;
-    `guess` is what was guessed of it when a fifth of them were.
+    `guess` is what was guessed of it when a fifth of them were; `traits` are what it was asked.
     """
 
     size: int
@@ -51,6 +55,7 @@ class Run:
     head: float = 0.0
     tail: float = 0.0
     guess: Guess | None = None
+    traits: Traits = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +82,22 @@ class Whole:
 
     @property
     def error(self) -> float:
-        """What the middle may be wrong by, as a share: what lies between it and the p90."""
-        return (max(0.05, (self.high / self.middle - 1) / 1.3) if self.middle > 0 else 1.0) + 0.3 / self.runs
+        """What the middle may be wrong by, as a share: the way to the p90, and more for few runs."""
+        spread = (self.high / self.middle - 1) / 1.3 if self.middle > 0 else 1.0
+        return min(_HOPELESS, max(0.05, spread)) + 0.3 / self.runs
 
 
-def whole(size: int, history: Sequence[Run]) -> Whole | None:
-    """From earlier runs, each scaled to this size; None without any."""
+def whole(size: int, history: Sequence[Run], asked: Traits = frozenset()) -> Whole | None:
+    """From earlier runs that were asked nearly the same, each scaled to this size; None without any."""
     if not history:
         return None
-    near = sorted(history, key=lambda run: abs(math.log(_ratio(size, run.size))))[:_NEAREST]
+
+    def distance(run: Run) -> float:
+        return abs(math.log(_ratio(size, run.size))) + _UNLIKE * unlikeness(asked, run.traits)
+
+    near = sorted(history, key=distance)[:_NEAREST]
     power = _growth(near)
+    near = [run for run in near if distance(run) <= distance(near[0]) + _NEAR]
     scaled = sorted(run.seconds * _ratio(size, run.size) ** power for run in near)
     tail = median(run.tail * _ratio(size, run.size) ** power for run in near)
     middle = median(scaled)
@@ -97,8 +108,12 @@ def whole(size: int, history: Sequence[Run]) -> Whole | None:
 
 
 def estimate(job: Job, now: datetime, history: Sequence[Run], ahead_seconds: float = 0) -> Estimate | None:
-    """None for an ended job, and while there is nothing to go by."""
-    known = whole(job.size, history)
+    """From earlier runs; None for an ended job, and while there is nothing to go by."""
+    return judge(job, now, whole(job.size, history, traits(job.parameters)), ahead_seconds)
+
+
+def judge(job: Job, now: datetime, known: Whole | None, ahead_seconds: float = 0) -> Estimate | None:
+    """The same from what such a job takes."""
     if job.state is JobState.ACCEPTED:
         return None if known is None else waiting(known, ahead_seconds)
     if job.state is JobState.RUNNING and job.started is not None:
@@ -136,9 +151,9 @@ def _blended(known: Whole, live: float, error: float, share: float, pace: _Pace)
     disagrees with them, and no more from its half on."""
     work = max(0.0, known.middle - known.tail)
     expected = work * pace.done / pace.total if pace.total else 0.0
-    apart = (
-        abs(math.log(pace.spent / expected)) * math.sqrt(share) if expected > 0 and pace.spent > 0 else 0.0
-    )
+    apart = 0.0
+    if expected > 0 and pace.spent > 0:  # by logarithms: the quotient may be too large for a number
+        apart = min(_HOPELESS, abs(math.log(pace.spent) - math.log(expected))) * math.sqrt(share)
     past_error, live_error = math.hypot(known.error, apart), error / math.sqrt(share)
     trust = past_error**2 / (past_error**2 + live_error**2)
     trust += (1 - trust) * (2 * share) ** 2

@@ -45,7 +45,7 @@ def preview(
     known = told["computed"].get(request.unit, 0)
     share = min(1.0, known / request.size) if request.size else 0.0
     equal = None if request.equal is None else tracker.outlook.equal(owner, request.equal)
-    return Preview(request, told, waiting.outlook(kind, request.type, request.size, share), equal)
+    return Preview(request, told, waiting.outlook(kind, request, share), equal)
 
 
 def _plain(asked: Json, request: Request) -> Json:

@@ -13,7 +13,7 @@ _MOST = 500  # answers kept; all are forgotten when there are more
 
 
 class Remembered(Generic[K, V]):
-    """`remembered[key]` is what `read(key)` said at most so many seconds ago; an empty answer is not kept.
+    """`remembered[key]` is what `read(key)` said at most so many seconds ago; None or [] is not kept.
 
     Thread-safe. Whoever finds an answer too old reads it anew, the others go on with the old one meanwhile.
     """
@@ -41,6 +41,6 @@ class Remembered(Generic[K, V]):
         with self._lock:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            if value:
+            if value is not None and value != []:
                 self._known[key] = self._clock(), value
         return value

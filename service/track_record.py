@@ -38,7 +38,7 @@ def at_start(runs: Sequence[Run]) -> list[Guess]:
     """Each run, the newest first, guessed from those before it."""
     found = []
     for number, run in enumerate(runs):
-        known = whole(run.size, runs[number + 1 :])
+        known = whole(run.size, runs[number + 1 :], run.traits)
         if known is not None:
             found.append(Guess(known.middle, known.high, run.seconds))
     return found

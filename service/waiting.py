@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipelines.plan import Request
 from service.errors import UnknownJob
-from service.eta import Estimate, Run, Whole, estimate, waiting, whole
+from service.eta import Estimate, Run, Whole, judge, waiting, whole
+from service.likeness import Traits, traits
 from service.model import Job, JobState
 from service.remembered import Remembered
 from service.track_record import Record, at_fifth, at_start, record
@@ -21,7 +23,7 @@ from service.tracker import Changes, Mark, Tracker, Work, Workload
 Records = dict[tuple[str, str, str], Record]
 
 _TOGETHER = 0.05  # seconds in which changes are gathered: all jobs together change often
-_HISTORY, _WORKLOAD, _RECORD = 2.0, 1.0, 30.0  # seconds for which they are good enough
+_PLACE, _WORKLOAD, _HISTORY, _RECORD = 0.25, 1.0, 2.0, 30.0  # seconds for which they are good enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,10 @@ class Waiting:
         self._history: Remembered[tuple[str, str], Sequence[Run]] = Remembered(
             _HISTORY, lambda key: tracker.history(*key)
         )
+        self._whole: Remembered[tuple[str, str, int, Traits], Whole | None] = Remembered(
+            _HISTORY, lambda key: whole(key[2], self._history[key[0], key[1]], key[3])
+        )
+        self._ahead: Remembered[str, int] = Remembered(_PLACE, tracker.ahead)
         self._workload: Remembered[None, Workload] = Remembered(
             _WORKLOAD, lambda _: tracker.outlook.workload()
         )
@@ -64,15 +70,16 @@ class Waiting:
             return None
         ahead = 0.0
         if job.state is JobState.ACCEPTED:
-            ahead = self._seconds_ahead(self._tracker.ahead(job.id))
-        return estimate(job, self._clock(), self._history[job.kind, job.type], ahead)
+            ahead = self._seconds_ahead(self._ahead[job.id])
+        known = self._whole[job.kind, job.type, job.size, traits(job.parameters)]
+        return judge(job, self._clock(), known, ahead)
 
-    def outlook(self, kind: str, type: str, size: int, share: float = 0.0) -> Outlook:
+    def outlook(self, kind: str, request: Request, share: float = 0.0) -> Outlook:
         """Of a job that were submitted now, of whose work a `share` is done already."""
         ahead = sum(work.jobs for work in self._workload.fresh(None).waiting)
         seconds = self._seconds_ahead(ahead)
-        history = self._history.fresh((kind, type))
-        known = whole(size, history)
+        history = self._history.fresh((kind, request.type))
+        known = whole(request.size, history, traits(request.parameters))
         found = None
         if known is not None:
             left = 1 - share
@@ -96,7 +103,7 @@ class Waiting:
 
     def _seconds(self, work: Work) -> float:
         """What is left of it; nothing is known of types that were never run."""
-        known = whole(work.size, self._history[work.kind, work.type])
+        known = self._whole[work.kind, work.type, work.size, frozenset()]
         return 0.0 if known is None else known.middle * (1 - work.share)
 
     def _read_records(self) -> Records:
@@ -120,7 +127,7 @@ class Waiting:
         """The place of a waiting job; None once it runs or has ended."""
         if job.state is not JobState.ACCEPTED:
             return None
-        position = self._tracker.ahead(job.id)
+        position = self._ahead[job.id]
         if job.leader is not None:
             said = f"Job {job.leader} answers the same question; this one gets its result."
             return QueuePlace(position, said)

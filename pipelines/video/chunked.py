@@ -6,6 +6,7 @@ the frames it must have is encoded once more, read from the first byte: then not
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,19 +31,15 @@ def piece(context: Context, spec: Json, work: Work, film: Media, folder: Path, n
     ended = _encode(context, spec, work, film, folder, cut, name)
     if ended.progress.frames != cut.frames and cut.enter is not None:
         ended = _encode(context, spec, work, film, folder, replace(cut, enter=None), name)
-    key = f"kept/{context.keep}/{name}"
-    sink = upload(context, folder / "out" / name, key, sync=False)
-    return {"key": key, "bytes": sink.bytes, "frames": ended.progress.frames, "errors": ended.errors}
+    return _kept(context, folder / "out" / name, ended.progress.frames, ended.errors)
 
 
 def sound(context: Context, spec: Json, work: Work, film: Media, folder: Path) -> Json:
-    """Encode the sound of the whole and keep it. Key None: there is none that could be decoded."""
+    """Encode the sound of the whole and keep it."""
     assert work.chain is not None
     step = chunks.sound(work.chain, film, f"out/{chunks.SOUND}")
     errors = run(context, spec, [step], folder, lambda number: lambda progress: context.check())
-    key = f"kept/{context.keep}/{chunks.SOUND}"
-    sink = upload(context, folder / "out" / chunks.SOUND, key, sync=False)
-    return {"key": key, "bytes": sink.bytes, "frames": 0, "errors": errors}
+    return _kept(context, folder / "out" / chunks.SOUND, 0, errors)
 
 
 def join(context: Context, spec: Json, work: Work, film: Media, folder: Path, partials: list[Json]) -> Json:
@@ -75,11 +72,18 @@ def join(context: Context, spec: Json, work: Work, film: Media, folder: Path, pa
     return publishable(context, spec, work, folder, found, errors)
 
 
+def _kept(context: Context, path: Path, frames: int, errors: int) -> Json:
+    key = f"kept/{context.keep}/{path.name}"
+    sink = upload(context, path, key, sync=False)
+    return {"key": key, "sha256": sink.sha256, "frames": frames, "errors": errors}
+
+
 def _gather(context: Context, part: Json, target: Path) -> None:
-    """FileNotFoundError when it went meanwhile, or is not what it was."""
+    """FileNotFoundError when it went meanwhile, or is not what it was: kept files are not synced."""
     fetch(context, part["key"], target)
-    if target.stat().st_size != part["bytes"]:
-        raise FileNotFoundError(part["key"])
+    with target.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != part["sha256"]:
+            raise FileNotFoundError(part["key"])
 
 
 def _encode(

@@ -28,7 +28,7 @@ _LOG = 64 << 10  # bytes of the end of the log that are kept
 _BEGIN = ("-hide_banner", "-nostdin", "-nostats", "-progress", "pipe:1", "-stats_period", "0.25", "-y")
 _ALLOCATION = 1 << 29  # bytes of one allocation
 _LIMITS = {
-    "AS": 8 << 30,  # loose: encoders of 4K map much more than they use
+    "AS": (8 << 30) + (os.cpu_count() or 1) * (256 << 20),  # loose: encoders map more than they use
     "FSIZE": 64 << 30,
     "CPU": 48 * 3600,
     "NOFILE": 256,

@@ -11,7 +11,7 @@ from pipelines.errors import Fault
 from pipelines.video import encode
 from pipelines.video.media import Media, Sound, Video
 from pipelines.video.parameters import AT, Height, Parameters
-from pipelines.video.picture import arguments, even, pictures_of, sound_of, source
+from pipelines.video.picture import arguments, even, near, pictures_of, sound_of, source
 from pipelines.video.work import Expect, Step, Unit, Work
 
 NAME = "hls"
@@ -65,7 +65,7 @@ def rungs(video: Video, ladder: Sequence[int]) -> list[tuple[int, int]]:
     """Sizes, the largest first. The short side counts, so a standing video has the rungs of a lying one."""
     short = min(video.width, video.height)
     heights = [each for each in sorted(ladder or _USUAL, reverse=True) if each <= short]
-    found = [(even(video.width * each / short), even(video.height * each / short)) for each in heights]
+    found = [(near(video.width * each / short), near(video.height * each / short)) for each in heights]
     return found or [(even(video.width), even(video.height))]
 
 

@@ -24,15 +24,15 @@ def fitted(video: Video, width: int | None, height: int | None, *, enlarge: bool
     """The largest size of the same shape within width x height (None: no bound)."""
     factors = [bound / own for bound, own in ((width, video.width), (height, video.height)) if bound]
     factor = min(factors, default=1.0)
-    if not enlarge:
-        factor = min(1.0, factor)
-    wide, high = video.width * factor, video.height * factor
-    # a bound that decides is kept exactly: rounding must not make 360 of 359.7 into 358
-    if width and abs(wide - width) < 1:
-        wide = width
-    if height and abs(high - height) < 1:
-        high = height
-    return even(wide), even(high)
+    if factor == 1 or (factor > 1 and not enlarge):
+        return even(video.width), even(video.height)
+    return near(video.width * factor, width), near(video.height * factor, height)
+
+
+def near(number: float, bound: int | None = None) -> int:
+    """The nearest even number of pixels within a bound: 480p of a lying film is 854 wide, not 852."""
+    found = max(2, round(number / 2) * 2)
+    return even(bound) if bound and found > bound else found
 
 
 def boxed(video: Video, long: int, short: int) -> tuple[int, int]:

@@ -37,6 +37,8 @@ __all__ = ["discard", "finish", "make_plan", "parse", "publish", "run_part"]
 _HERE = "pipelines.video.pipeline"
 _LONGEST = 24 * 3600.0  # seconds of video
 _MOST_FRAMES = 5_000_000
+_CORES = os.cpu_count() or 1
+_DECIDED = "decided"  # what the first plan of a job decided is kept under
 
 
 def make_plan(context: Context, spec: Json, _: None) -> Json:
@@ -48,12 +50,12 @@ def make_plan(context: Context, spec: Json, _: None) -> Json:
     parameters: Any = checked(operation.Parameters, spec["parameters"])
     work = operation.work(parameters, films)
     planned = {**spec, "media": [media.to_json(film) for film in films], "chunks": None}
-    pieces = _chunks(context, parameters, work, films[0], times)
+    pieces, threads = _decided(context, parameters, work, films[0], times)
     if not pieces:
         planned["frames"] = _frames(work, films[0], times)
         return _plan(planned, work, (Part({"whole": True}, max(1, work.total)),))
     planned["chunks"] = [cut.to_json() for cut in pieces]
-    planned["threads"] = parameters.threads or max(1, (os.cpu_count() or 1) // max(1, context.slots()))
+    planned["threads"] = threads
     parts = [Part({"chunk": number}, cut.frames) for number, cut in enumerate(pieces)]
     if work.chain is not None and work.chain.audio is not None:
         parts.insert(0, Part({"sound": True}, 0))
@@ -142,12 +144,27 @@ def _check(film: Media, operation: Operation) -> None:
         )
 
 
-def _chunks(context: Context, parameters: Any, work: Work, film: Media, times: Times | None) -> Sequence[Cut]:
+def _decided(
+    context: Context, parameters: Any, work: Work, film: Media, times: Times | None
+) -> tuple[Sequence[Cut], int]:
+    """The chunks and the threads of each; as before, if an earlier run of the job has kept some."""
+    try:
+        made: tuple[Sequence[Cut], int] = kept.get(context.store, context.job_id, _DECIDED)
+    except KeyError:
+        slots = max(1, context.slots())
+        pieces = _chunks(parameters, work, film, times, slots)
+        made = pieces, (parameters.threads if pieces else None) or max(1, _CORES // slots)
+        if pieces:
+            kept.put(context.store, context.job_id, _DECIDED, made, took=1.0)
+    return made
+
+
+def _chunks(parameters: Any, work: Work, film: Media, times: Times | None, slots: int) -> Sequence[Cut]:
     if work.chain is None or times is None:
         return ()
     if isinstance(parameters.chunks, int):
         return cost.exactly(film, times, parameters.chunks)
-    return cost.chunks_for(work.chain, film, times, slots=context.slots(), cores=os.cpu_count() or 1)
+    return cost.chunks_for(work.chain, film, times, slots=slots, cores=_CORES)
 
 
 def _frames(work: Work, film: Media, times: Times | None) -> int | None:

@@ -79,7 +79,7 @@ def head_of(store: Store, place: Json) -> bytes:
 
 def upload(context: Context, path: Path, key: str, *, sync: bool = True) -> Sink:
     """Put a file into the store: whole under its key, or not at all."""
-    with context.store.put(key, sync=sync, digest=sync) as sink, path.open("rb") as file:
+    with context.store.put(key, sync=sync) as sink, path.open("rb") as file:
         while block := file.read(_BLOCK):
             sink.write(block)
             context.check()

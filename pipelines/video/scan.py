@@ -173,6 +173,7 @@ def _rotation(container: Any, stream: Any) -> int:
     import av
 
     with contextlib.suppress(av.FFmpegError, ValueError, OSError):
+        stream.codec_context.thread_count = 1  # each thread more is a picture more in memory
         container.seek(0, backward=True)
         for number, packet in enumerate(container.demux(stream)):
             for frame in packet.decode():

@@ -10,6 +10,7 @@ from flask import Response, g, request
 
 from pipelines.plan import Json
 from service.errors import TooFast
+from service.eta import Estimate
 from service.model import Job
 from service.pacing import pause
 from service.routes.documents import accepted_document, job_document, status_document, status_path
@@ -95,17 +96,25 @@ def awaited(
 
 def pace(job: Job) -> str:
     """The value of Retry-After."""
-    estimate = site().jobs.waiting.estimate(job)
-    return str(pause(estimate.seconds if estimate else None))
+    found = _estimate(job)
+    return str(pause(found.seconds if found else None))
 
 
 def job_view(job: Job) -> Json:
     waiting = site().jobs.waiting
-    return job_document(job, waiting.estimate(job), waiting.queue(job), waiting.heartbeat_age(job))
+    return job_document(job, _estimate(job), waiting.queue(job), waiting.heartbeat_age(job))
 
 
 def status_view(job: Job) -> Json:
-    return status_document(job, site().jobs.waiting.estimate(job))
+    return status_document(job, _estimate(job))
+
+
+def _estimate(job: Job) -> Estimate | None:
+    """Made once a request: body and headers tell of the same."""
+    known: tuple[Job, Estimate | None] | None = g.get("estimate")
+    if known is None or known[0] is not job:
+        known = g.estimate = job, site().jobs.waiting.estimate(job)
+    return known[1]
 
 
 def _never(job: Job) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from service.eta import Guess, Run
+from service.likeness import traits
 from service.model import Event, JobState
 from service.tracker.records import to_event
 from service.tracker.tables import LEADING, event, job
@@ -53,7 +54,7 @@ def types(connection: Connection) -> list[tuple[str, str]]:
 def runs(connection: Connection, kind: str, type: str, limit: int) -> list[Run]:
     """The newest successful runs of a type, without results that were there: what an ETA goes by."""
     rows = connection.execute(
-        select(job.c.id, job.c.size, job.c.started, job.c.finished)
+        select(job.c.id, job.c.size, job.c.started, job.c.finished, job.c.parameters)
         .where(job.c.kind == kind, job.c.type == type, job.c.state == JobState.SUCCESSFUL.value, LEADING)
         .where(job.c.started.is_not(None))
         .order_by(job.c.finished.desc())
@@ -84,4 +85,5 @@ def _run(row: Row[*tuple[Any, ...]], lines: Sequence[Row[*tuple[Any, ...]]]) -> 
             worked = line.at
     head = (begun - row.started).total_seconds()
     tail = (row.finished - worked).total_seconds() if worked is not None else 0.0
-    return Run(row.size, (row.finished - row.started).total_seconds(), head, tail, guess)
+    seconds = (row.finished - row.started).total_seconds()
+    return Run(row.size, seconds, head, tail, guess, traits(row.parameters))

@@ -60,13 +60,14 @@ def main() -> None:
     parser.add_argument(
         "--files", nargs="*", default=["bbb_480p_30s.mp4"], help="Of the samples, for chunks."
     )
+    parser.add_argument("--height", type=int, help="Of the result, for chunks; as it is without.")
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, ffmpeg {find().version}", flush=True)
     with TemporaryDirectory() as folder:
         if "overhead" in given.what:
             overhead(Path(folder), given.runs)
         if "chunks" in given.what:
-            chunks(Path(folder), given.runs, given.codecs, given.files)
+            chunks(Path(folder), given)
         if "scaling" in given.what:
             scaling(Path(folder), given.runs)
     if "cancel" in given.what:
@@ -89,16 +90,17 @@ def overhead(folder: Path, runs: int) -> None:
     )
 
 
-def chunks(folder: Path, runs: int, codecs: Sequence[str], files: Sequence[str]) -> None:
-    films = [SAMPLES / name for name in files if (SAMPLES / name).exists()]
+def chunks(folder: Path, given: argparse.Namespace) -> None:
+    films = [SAMPLES / name for name in given.files if (SAMPLES / name).exists()]
     films = films or [clip(folder / "half-a-minute.mp4", seconds=30, size="640x360", g="50")]
     with unfenced(), server(2) as live, connect(live.url) as hauler:
         live.wait_for_workers(2)
         for film in films:
-            for codec in codecs:
+            for codec in given.codecs:
                 asked: dict[str, Any] = {"codec": codec, "container": CODECS[codec]}
+                asked |= {"height": given.height} if given.height else {}
                 seen = turns(
-                    runs,
+                    given.runs,
                     bare=lambda film=film, asked=asked: bare(film, folder, **asked),
                     single=lambda film=film, asked=asked: job(live, hauler, film, folder, chunks=1, **asked),
                     chunked=lambda film=film, asked=asked: job(live, hauler, film, folder, chunks=4, **asked),
