@@ -124,6 +124,8 @@ def test_two_dispatchers_share_three_hundred_jobs(scaled: Scaled) -> None:
     assert sum(rows[job]["epoch"] == 1 for job in jobs) > 250
 
 
+@pytest.mark.slow
+@pytest.mark.faults
 def test_a_crash_at_each_point_of_the_way(scaled: Scaled) -> None:
     """Row 12: one dispatcher for each point dies there; one more does what all of them left."""
     for node in scaled.dispatchers:
