@@ -131,7 +131,7 @@ def compared(film: Path, codec: str, folder: Path, seen: dict[str, list[Took]]) 
 
 
 def scaling(folder: Path, runs: int) -> None:
-    film = clip(folder / "three-minutes.mp4", seconds=180, size="640x360", g="50", sound=False)
+    film = clip(folder / "three-minutes.mp4", seconds=180, size="960x540", g="50", sound=False)
     asked: dict[str, Any] = {"codec": "h264", "threads": 1, "chunks": 12}
     with server(1) as alone, server(2) as pair, connect(alone.url) as one, connect(pair.url) as two:
         alone.wait_for_workers(1)
@@ -142,7 +142,12 @@ def scaling(folder: Path, runs: int) -> None:
             two=lambda: job(pair, two, film, folder, **asked),
         )
     gain = [first.wall / second.wall for first, second in zip(seen["one"], seen["two"], strict=True)]
-    print(f"scaling: two workers are {spread(gain)} times as quick as one {load()}", flush=True)
+    walls = [spread([each.wall for each in seen[name]]) for name in ("one", "two")]
+    print(
+        f"scaling: two workers are {spread(gain)} times as quick as one; one took {walls[0]} s, "
+        f"two {walls[1]} s {load()}",
+        flush=True,
+    )
 
 
 @contextmanager
