@@ -33,6 +33,7 @@ _BACK_OFF = 10.0  # seconds between restarts at most
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": 128 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
 _LOOK = 0.1  # seconds between two looks at the processes
 _START = 60  # seconds a worker may take to start and to find its scheduler
+_SECRETS = ("HAULIER_DATABASE_URL", "HAULIER_WEBHOOK_SECRET")
 _CONFIG: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": "60s",  # a frozen worker is given up after this, not after 5 minutes
     "distributed.scheduler.allowed-failures": 1,  # two deaths under one task are one strike against its job
@@ -149,7 +150,7 @@ class LocalCompute:
             call = [setpriv, "--pdeathsig", "KILL", *call]
         with self._log(name).open("ab") as log:
             self._children[name] = subprocess.Popen(
-                call, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+                call, env=_unsecret(), stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
             )
 
     def _end(self) -> None:
@@ -174,6 +175,11 @@ def _failures(before: int, started: float) -> int:
 def _pause(failures: int) -> float:
     """Seconds to wait before a restart; none after a first end."""
     return min(_BACK_OFF, 0.1 * 2**failures) if failures > 1 else 0.0
+
+
+def _unsecret() -> dict[str, str]:
+    """The environment but for what opens the job database or signs messages: code of jobs runs there."""
+    return {name: value for name, value in os.environ.items() if name not in _SECRETS}
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:

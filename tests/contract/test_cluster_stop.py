@@ -127,6 +127,7 @@ def test_a_part_that_listens_costs_no_worker(
     assert max(waits) < 20
 
 
+@pytest.mark.slow
 def test_other_work_of_a_restarted_worker_moves_without_blame(cluster: DaskCluster, tmp_path: Path) -> None:
     """What waits behind a part that hangs is sent elsewhere, any number of times."""
     other = start(cluster, Priority.BATCH, parts=40, seconds=0.25)
@@ -172,6 +173,7 @@ def test_a_job_whose_workers_just_die_is_struck_without_that(cluster: DaskCluste
     assert not outcome.memory
 
 
+@pytest.mark.slow
 def test_who_waits_behind_a_killer_is_not_to_blame(cluster: DaskCluster) -> None:
     """Its parts are on the workers that die, and Dask suspects them as well."""
     innocent = start(cluster, parts=60, seconds=0.3)

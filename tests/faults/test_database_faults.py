@@ -56,6 +56,8 @@ def fill(folder: Path) -> Path:
     return filler
 
 
+@pytest.mark.slow
+@pytest.mark.faults
 @root
 @pytest.mark.needs_root
 def test_a_full_disk_under_the_database_is_never_a_202(tmp_path: Path) -> None:

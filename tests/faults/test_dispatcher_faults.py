@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 
 import pytest
 
@@ -117,9 +118,14 @@ def test_two_dispatchers_share_three_hundred_jobs(scaled: Scaled) -> None:
     print(f"300 jobs in {time.monotonic() - began:.1f} s")  # noqa: T201
     rows = {row["id"]: row for row in scaled.rows()}
     assert {rows[job]["state"] for job in jobs} == {"successful"}
-    assert {rows[job]["epoch"] for job in jobs} == {1}
+    taken = Counter(event["job_id"] for event in scaled.events() if event["name"] in ("started", "adopted"))
+    assert {job: taken[job] for job in jobs} == {job: rows[job]["epoch"] for job in jobs}
+    # a busy machine may hold a dispatcher up for longer than its lease of three seconds
+    assert sum(rows[job]["epoch"] == 1 for job in jobs) > 250
 
 
+@pytest.mark.slow
+@pytest.mark.faults
 def test_a_crash_at_each_point_of_the_way(scaled: Scaled) -> None:
     """Row 12: one dispatcher for each point dies there; one more does what all of them left."""
     for node in scaled.dispatchers:

@@ -33,12 +33,16 @@ def _twins(**settings: str) -> Scaled:
     return site
 
 
+@pytest.mark.slow
+@pytest.mark.faults
 def test_with_its_fence_a_stale_dispatcher_publishes_nothing() -> None:
     """Row 10 with two clusters."""
     with running(_twins) as site:
         freeze_a_dispatcher_with_a_cluster_of_its_own(site)
 
 
+@pytest.mark.slow
+@pytest.mark.faults
 def test_without_the_fence_the_checker_finds_it() -> None:
     """Mutant a: every write counts, whoever holds the job."""
 
@@ -50,6 +54,8 @@ def test_without_the_fence_the_checker_finds_it() -> None:
         mutant()
 
 
+@pytest.mark.slow
+@pytest.mark.faults
 def test_with_a_torn_publish_the_checker_finds_it() -> None:
     """Mutant b: results are written under their final name; whoever reads meanwhile gets half of one."""
 

@@ -99,10 +99,11 @@ def test_who_waits_when_the_server_is_killed_learns_the_end(embedded: Embedded) 
         ended = [each.result() for each in streams]
         assert {each.result() for each in polls} == {"Complete"}
     assert {each["status"] for each in ended} == {"successful"}
-    history = [row["sequence"] for row in embedded.events() if row["job_id"] == job]
+    told = [row for row in embedded.events() if row["job_id"] == job and row["name"] != "foreseen"]
+    history = [row["sequence"] for row in told]
     for each in listeners:
         assert each.ids == history
-        assert each.connections == 2
+        assert each.connections >= 2  # a server on its way out may have been asked again
         assert each.events[-1] == "done" and "done" not in each.events[:-1]
 
 

@@ -62,9 +62,11 @@ def test_a_worker_told_to_leave_is_nobodys_fault(scaled: Scaled) -> None:
 
 @pytest.mark.parametrize(
     "nanny",
-    [pytest.param(True, marks=[pytest.mark.slow, pytest.mark.faults]), False],
+    [True, False],
     ids=["nanny", "no-nanny"],
 )
+@pytest.mark.slow
+@pytest.mark.faults
 def test_a_frozen_worker_wakes_too_late(request: pytest.FixtureRequest, nanny: bool) -> None:
     """Row 20: SIGSTOP past worker-ttl in the last step, done again elsewhere, CONT: the bytes stay right.
 

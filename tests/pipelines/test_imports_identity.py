@@ -130,7 +130,7 @@ JSON_ROWS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(JSON_ROWS, st.booleans(), st.integers(1, 9))
 def test_json_keeps_texts_and_numbers(rows: list[Json], array: bool, chunk: int) -> None:
     import json

@@ -173,3 +173,16 @@ def test_a_log_does_not_grow_for_ever(tmp_path: Path) -> None:
     with LocalCompute(1, tmp_path) as compute:
         until_workers(compute, 1)
         assert log.stat().st_size < 1 << 20
+
+
+def test_what_opens_the_database_or_signs_messages_is_not_handed_to_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HAULIER_WEBHOOK_SECRET", "whsec_c2VjcmV0")
+    monkeypatch.setenv("HAULIER_DATABASE_URL", "postgresql://me:pass@db/jobs")
+    monkeypatch.setenv("HAULIER_WORKERS", "1")
+    with LocalCompute(1, tmp_path) as compute:
+        until_workers(compute, 1)
+        for process in family(compute):
+            names = {name for name in process.environ() if name.startswith("HAULIER_")}
+            assert names == {"HAULIER_WORKERS"}

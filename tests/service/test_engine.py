@@ -126,6 +126,7 @@ def test_a_job_whose_workers_keep_dying_fails_and_the_next_one_runs(own_engine: 
     assert ended(own_engine, submit(own_engine)).state is JobState.SUCCESSFUL
 
 
+@pytest.mark.slow
 def test_a_killed_scheduler_delays_a_job_and_is_not_its_fault(
     own_engine: Engine, own_compute: LocalCompute
 ) -> None:
@@ -187,6 +188,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_after_a_crash_the_running_job_is_run_again_and_no_process_is_left(tmp_path: Path) -> None:
     crashing = subprocess.Popen(
         [sys.executable, "-c", CRASH, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT, text=True

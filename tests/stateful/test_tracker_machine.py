@@ -231,6 +231,7 @@ MUTANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_broken_tracker_is_noticed(
     sqlite_machine: type[Machine], mutant: str, monkeypatch: pytest.MonkeyPatch
