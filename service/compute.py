@@ -24,6 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from service.settings import without_secrets
+
 _HOST = "127.0.0.1"
 _LOG_BYTES = 8 << 20  # a log longer than this begins anew
 _STEADY = 20.0  # seconds a process must have lived for its next end to be restarted at once
@@ -33,7 +35,6 @@ _BACK_OFF = 10.0  # seconds between restarts at most
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": 128 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20}
 _LOOK = 0.1  # seconds between two looks at the processes
 _START = 60  # seconds a worker may take to start and to find its scheduler
-_SECRETS = ("HAULIER_DATABASE_URL", "HAULIER_WEBHOOK_SECRET")
 _CONFIG: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": "60s",  # a frozen worker is given up after this, not after 5 minutes
     "distributed.scheduler.allowed-failures": 1,  # two deaths under one task are one strike against its job
@@ -150,7 +151,12 @@ class LocalCompute:
             call = [setpriv, "--pdeathsig", "KILL", *call]
         with self._log(name).open("ab") as log:
             self._children[name] = subprocess.Popen(
-                call, env=_unsecret(), stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+                call,
+                env=without_secrets(),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def _end(self) -> None:
@@ -175,11 +181,6 @@ def _failures(before: int, started: float) -> int:
 def _pause(failures: int) -> float:
     """Seconds to wait before a restart; none after a first end."""
     return min(_BACK_OFF, 0.1 * 2**failures) if failures > 1 else 0.0
-
-
-def _unsecret() -> dict[str, str]:
-    """The environment but for what opens the job database or signs messages: code of jobs runs there."""
-    return {name: value for name, value in os.environ.items() if name not in _SECRETS}
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:

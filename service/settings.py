@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pipelines.errors import nearest
 
 _PREFIX = "HAULIER_"
+_SECRETS = ("HAULIER_DATABASE_URL", "HAULIER_WEBHOOK_SECRET")
 _DATABASES = ("sqlite", "postgresql", "postgresql+psycopg")
 
 
@@ -126,6 +127,11 @@ def environment(settings: Settings) -> dict[str, str]:
     """What to start a process with that runs under these settings and no others of ours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
     return {**kept, **settings.to_env()}
+
+
+def without_secrets() -> dict[str, str]:
+    """The environment but for what opens the job database or signs messages: for where code of jobs runs."""
+    return {name: value for name, value in os.environ.items() if name not in _SECRETS}
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
