@@ -131,7 +131,7 @@ def test_a_run_that_lost_its_scheduler_near_the_end_redoes_little(
     assert again <= 8, f"{again} of 40 parts after {before}"
 
 
-@pytest.mark.parametrize("stalled", [1.0, 5.0])
+@pytest.mark.parametrize("stalled", [1.0, pytest.param(5.0, marks=pytest.mark.slow)])
 def test_a_scheduler_that_stalls_loses_nothing(
     cluster: DaskCluster, own_compute: LocalCompute, tmp_path: Path, stalled: float
 ) -> None:

@@ -74,7 +74,7 @@ def processes(compute: LocalCompute) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("hang", ["sleep", "gil"])
+@pytest.mark.parametrize("hang", [pytest.param("sleep", marks=pytest.mark.slow), "gil"])
 def test_a_part_that_hangs_in_c_is_ended_with_its_process(
     cluster: DaskCluster, own_compute: LocalCompute, tmp_path: Path, hang: str
 ) -> None:

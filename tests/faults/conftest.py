@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.faults.scaled import Scaled
 from tests.faults.site import Site, sound
 
 FAILED = pytest.StashKey[bool]()
+HERE = Path(__file__).parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,6 +28,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     if report.when == "call":
         item.stash[FAILED] = report.failed
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Behind the last test of this folder the sites go: even idle they would slow the other tests down."""
+    if nextitem is not None and HERE not in nextitem.path.parents and POOL in item.session.stash:
+        item.session.stash[POOL].close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -61,9 +70,12 @@ class Pool:
             self.drop(name)
 
 
+POOL = pytest.StashKey[Pool]()
+
+
 @pytest.fixture(scope="session")
-def pool() -> Iterator[Pool]:
-    found = Pool()
+def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
+    found = request.session.stash[POOL] = Pool()
     yield found
     found.close()
 

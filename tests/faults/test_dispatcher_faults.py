@@ -91,6 +91,8 @@ def test_a_frozen_dispatcher_wakes_as_a_stranger(scaled: Scaled) -> None:
     assert scaled.client.wait(job)["status"] == "successful"
 
 
+@pytest.mark.slow
+@pytest.mark.faults
 def test_a_second_service_on_a_home_is_kept_out(embedded: Embedded) -> None:
     """Rows 10, 11 and 29, SQLite: refused in words, also while the first is frozen; nothing is harmed."""
     job = embedded.client.submit(toy.body(tag="one home", parts=6, seconds=0.3))
@@ -108,6 +110,8 @@ def test_a_second_service_on_a_home_is_kept_out(embedded: Embedded) -> None:
     assert embedded.client.wait(job)["status"] == "successful"
 
 
+@pytest.mark.slow
+@pytest.mark.faults
 def test_two_dispatchers_share_three_hundred_jobs(scaled: Scaled) -> None:
     """Row 11: each (job, epoch) is taken once; both work. The checker compares every event."""
     began = time.monotonic()

@@ -32,7 +32,14 @@ def test_a_killed_worker_costs_its_part_only(either: Site) -> None:
     assert len(again) <= 12 + 1 + 12 // 2, "more than the dead worker had was done again"
 
 
-@pytest.mark.parametrize("how", ["exit", "segv", "kill"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "exit",
+        pytest.param("segv", marks=[pytest.mark.slow, pytest.mark.faults]),
+        pytest.param("kill", marks=[pytest.mark.slow, pytest.mark.faults]),
+    ],
+)
 def test_a_poison_job_is_stopped_and_blamed_alone(scaled: Scaled, how: str) -> None:
     """Row 18: two strikes of two deaths each, then failed; neighbours end well in their first attempt."""
     poison = scaled.client.submit(toy.body(tag=f"poison-{how}", parts=2, seconds=0.1, die=how))
@@ -112,7 +119,14 @@ def strict() -> Iterator[Embedded]:
         yield site
 
 
-@pytest.mark.parametrize("how", ["python", "gil", "sleep"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("python", marks=[pytest.mark.slow, pytest.mark.faults]),
+        "gil",
+        pytest.param("sleep", marks=[pytest.mark.slow, pytest.mark.faults]),
+    ],
+)
 def test_a_hung_job_ends_at_its_deadline(strict: Embedded, how: str) -> None:
     """Row 22: failed with `timeout`, and the slots of both workers are free within seconds."""
     began = time.monotonic()

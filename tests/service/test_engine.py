@@ -118,6 +118,7 @@ def test_cancel_of_a_running_job_is_quick_and_frees_the_workers(engine: Engine) 
     assert time.monotonic() - started < 3
 
 
+@pytest.mark.slow
 def test_a_job_whose_workers_keep_dying_fails_and_the_next_one_runs(own_engine: Engine) -> None:
     job = ended(own_engine, submit(own_engine, die=1000))
     assert job.error is not None
