@@ -95,6 +95,7 @@ def test_a_part_that_hangs_in_c_is_ended_with_its_process(
     assert time.monotonic() - began < 9.5, "both workers take work"
 
 
+@pytest.mark.slow
 def test_both_workers_hang_and_the_next_job_begins_soon(cluster: DaskCluster, tmp_path: Path) -> None:
     waits = []
     for n in range(3):

@@ -23,7 +23,13 @@ from tests.faults.site import Site
 CSV = b"id,amount\n1,2.5\n2,3.5\n"
 
 
-@pytest.mark.parametrize("point", AT_API)
+@pytest.mark.parametrize(
+    "point",
+    [
+        *(pytest.param(point, marks=[pytest.mark.slow, pytest.mark.faults]) for point in AT_API[:-1]),
+        AT_API[-1],
+    ],
+)
 def test_killed_while_accepting_a_retry_finds_one_job(embedded: Embedded, point: str) -> None:
     """Row 1: after the crash the job is there or is not; the same key leads to one job either way."""
     embedded.terminate()

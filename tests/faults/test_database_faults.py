@@ -210,7 +210,14 @@ def test_every_202_comes_after_its_sync(embedded: Embedded, tmp_path: Path) -> N
     assert seen >= 20, f"only {seen} answers were seen in the trace"
 
 
-@pytest.mark.parametrize("how", ["noise", "truncated", "newer"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("noise", marks=[pytest.mark.slow, pytest.mark.faults]),
+        pytest.param("truncated", marks=[pytest.mark.slow, pytest.mark.faults]),
+        "newer",
+    ],
+)
 def test_a_database_that_cannot_be_used_stops_the_start(tmp_path: Path, how: str) -> None:
     """Row 31: one clear line, not 0, and the file stays as it was."""
     home = tmp_path / "home"

@@ -214,7 +214,7 @@ def machine(request: pytest.FixtureRequest, quick_folder: Path) -> type[Machine]
 
 @pytest.mark.parametrize("machine", ["sqlite", "postgresql"], indirect=True)
 def test_the_tracker_is_the_model(machine: type[Machine]) -> None:
-    run_state_machine_as_test(machine, settings=settings(COMMON, max_examples=60))
+    run_state_machine_as_test(machine, settings=settings(COMMON, max_examples=40))
 
 
 @pytest.mark.slow
