@@ -30,6 +30,7 @@ _VERSION = 1  # raise it when partials come to mean something else
 _WORTH = 2.0  # what is kept took this many times longer to compute than to keep
 _KNOWN = 100  # earlier questions looked at
 _TRIED = 3  # of those that answer, beside the question itself
+_FORM = 2  # raise it when questions or strategies are written otherwise: older ones are let be
 _ABOUT = "question.json"
 # a time at one of these grains tells the time at all those behind it
 _TELLS = {
@@ -137,7 +138,7 @@ def remember(store: Store, question: Question, strategy: Json) -> None:
     for filtered in (False, True):
         core = Core.of(question, filtered=filtered)
         key = f"kept/{core.keep}/{_ABOUT}"
-        about = {"question": core.question.to_json(), "strategy": strategy}
+        about = {"form": _FORM, "question": core.question.to_json(), "strategy": strategy}
         try:
             if _read(store, key) != about:
                 with store.put(key, sync=False) as sink:
@@ -213,7 +214,7 @@ def _read(store: Store, key: str) -> Json | None:
     try:
         with store.open(key) as file:
             found: Json = json.load(file)
-            return found
+            return found if found.get("form") == _FORM else None
     except (OSError, ValueError):
         return None
 

@@ -100,6 +100,16 @@ def test_asked_again_nothing_is_read_and_after_an_append_only_the_new_rows(shop:
     assert more == fresh(shop, _FINE) != first
 
 
+def test_what_an_older_version_kept_is_let_be(shop: Workshop) -> None:
+    first, _ = run(shop, _FINE)
+    old = [stat.key for stat in shop.store.list("kept/reports") if stat.key.endswith("question.json")]
+    for key in old:
+        with shop.store.put(key) as sink:
+            sink.write(b'{"question": {"keys": []}, "strategy": {"depth": 3}}')
+    assert old
+    assert run(shop, _FINE)[0] == first
+
+
 @pytest.mark.parametrize("asked", _COARSE)
 def test_a_coarser_question_is_answered_from_a_finer_one_to_the_last_byte(
     shop: Workshop, asked: Json
