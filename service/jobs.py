@@ -305,4 +305,4 @@ class Jobs:
 
     def _drop(self, source: Sources) -> None:
         for upload in submission.uploads_of(source):
-            self._store.delete(upload.key.removesuffix("/data"))
+            self._store.delete(submission.folder_of(upload.key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,16 @@ class Upload:
     key: str
     bytes: int
     sha256: str | None
+
+
+def new_key() -> str:
+    """Where an upload goes: a folder of its own."""
+    return f"uploads/{uuid.uuid4().hex}/data"
+
+
+def folder_of(key: str) -> str:
+    """The folder of an upload, by its key."""
+    return key.removesuffix("/data")
 
 
 Source = Upload | str

@@ -63,9 +63,7 @@ class HttpTransport:
         written = json.dumps(options)
         if len(paths) > 1 or len(written) > _HEADER_LIMIT:
             form = Form({"dataset": dataset, "options": written}, paths)
-            headers = {"Content-Type": form.content_type, "Content-Length": str(form.size)}
-            answer = self._ask("POST", "/api/imports", headers=headers | _headers(submission), body=form)
-            return self._submitted(answer)
+            return self._send_form(form, "/api/imports", submission)
         [path] = paths
         query = urlencode({"dataset": dataset, "filename": path.name})
         headers = {"Content-Type": "application/octet-stream", "Haulier-Options": written}
@@ -78,9 +76,11 @@ class HttpTransport:
         self, paths: Sequence[Path], operation: str, parameters: Json, submission: Submission
     ) -> JobStatus:
         form = Form({"operation": operation, "parameters": json.dumps(parameters)}, paths)
+        return self._send_form(form, "/api/videos", submission)
+
+    def _send_form(self, form: Form, path: str, submission: Submission) -> JobStatus:
         headers = {"Content-Type": form.content_type, "Content-Length": str(form.size)}
-        answer = self._ask("POST", "/api/videos", headers=headers | _headers(submission), body=form)
-        return self._submitted(answer)
+        return self._submitted(self._ask("POST", path, headers=headers | _headers(submission), body=form))
 
     def status(
         self, job_id: str, *, wait: float = 0.0, seen: JobStatus | None = None, within: float | None = None

@@ -11,7 +11,6 @@ import hashlib
 import logging
 import shutil
 import threading
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -151,9 +150,7 @@ class LocalTransport:
         with _answering():
             job, _ = self._jobs.submit_import(
                 dataset=dataset,
-                source=[self._uploaded(path) for path in paths]
-                if len(paths) > 1
-                else self._uploaded(paths[0]),
+                source=tuple(self._uploaded(path) for path in paths),
                 options=options,
                 key=submission.key,
                 priority=submission.priority,
@@ -242,9 +239,9 @@ class LocalTransport:
             _give_back(self._engine)
 
     def _uploaded(self, path: Path) -> Upload:
-        from service.submission import Upload
+        from service.submission import Upload, new_key
 
-        key = f"uploads/{uuid.uuid4().hex}/data"
+        key = new_key()
         with path.open("rb") as source, self._engine.store.put(key) as sink:
             shutil.copyfileobj(source, sink, _BLOCK)
         return Upload(path.name, key, sink.bytes, sink.sha256)

@@ -20,9 +20,14 @@ from service.routes.site import absolute, site
 T = TypeVar("T")
 
 
-def reply(document: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def reply(
+    document: Json,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
+) -> Response:
     text = json.dumps(document, ensure_ascii=False) + "\n"
-    return Response(text, status, headers, content_type="application/json")
+    return Response(text, status, headers, content_type=content_type)
 
 
 def accepted(job: Job, replayed: bool) -> Response:

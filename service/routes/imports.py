@@ -30,14 +30,14 @@ from service.routes.requests import (
     is_json,
     json_object,
     priority,
+    read_or_note,
 )
 from service.routes.site import site
-from service.routes.uploads import form_upload, raw_upload
-from service.submission import Sources
+from service.routes.uploads import IMPORT, form_upload, named_files, raw_upload
+from service.submission import Sources, given
 
 api = blueprint("imports")
 
-_MEMBERS = ("dataset", "source", "options", "callbacks")
 _RAW = ("dataset", "filename", DRY_RUN)
 
 
@@ -82,12 +82,12 @@ def create_import() -> Response:
     if request.args.keys() - {DRY_RUN}:
         return _submit(*_raw(), dry)
     if request.mimetype == "multipart/form-data":
-        form = form_upload(site().store)
+        form = form_upload(site().store, IMPORT)
         return _submit(form.required, form.uploads, form.json, form.callbacks, dry)
     if is_json():
         body = json_object()
         dry |= asked_by(body)
-        return _submit(*_named(body), dry)
+        return _submit(*named_files(body, "import", IMPORT), dry)
     raise Refused(
         "unsupported-media-type",
         "Send multipart/form-data with the fields dataset and file, or the file itself with "
@@ -132,8 +132,7 @@ def import_rejects(path: JobPath, query: NoQuery) -> Response:
 
 def _submit(dataset: Any, source: Sources, options: Json | None, callbacks: Any, dry: bool) -> Response:
     if dry:
-        given = {"dataset": dataset, "options": options, "callbacks": callbacks}
-        asked = {name: value for name, value in given.items() if value is not None or name == "dataset"}
+        asked = {"dataset": dataset, **given(options=options, callbacks=callbacks)}
         return previewed("import", asked, source)
     job = site().jobs.submit_import(
         dataset=dataset,
@@ -152,18 +151,18 @@ def _raw() -> tuple[str, Upload, Json | None, Any]:
     if request.mimetype == "multipart/form-data":
         said = "A form takes no query parameters; send dataset and options as its fields, or the file alone."
         raise InvalidRequest([Fault("", said)])
-    for given in request.args:
-        if given not in _RAW:
-            faults.append(Fault("", f"There is no query parameter {given!r} here{nearest(given, _RAW)}"))
-        elif len(request.args.getlist(given)) > 1:
-            faults.append(Fault("", f"Query parameter {given!r} came more than once; send it once."))
+    for member in request.args:
+        if member not in _RAW:
+            faults.append(Fault("", f"There is no query parameter {member!r} here{nearest(member, _RAW)}"))
+        elif len(request.args.getlist(member)) > 1:
+            faults.append(Fault("", f"Query parameter {member!r} came more than once; send it once."))
     dataset, name = request.args.get("dataset"), request.args.get("filename")
     if not dataset:
         faults.append(Fault("/dataset", "dataset is missing; add ?dataset=NAME to the address."))
     if not name:
         faults.append(Fault("/source", "filename is missing; add &filename=F to the address."))
-    options = _header("Haulier-Options", "/options", as_object, faults)
-    callbacks = _header("Haulier-Callbacks", "/callbacks", as_json, faults)
+    options = _header("Options", as_object, faults)
+    callbacks = _header("Callbacks", as_json, faults)
     if faults or dataset is None or name is None:
         asked = {"dataset": dataset, "options": options, "callbacks": callbacks}
         beside = site().jobs.faults_beside("import", asked) if dataset else ()
@@ -171,33 +170,6 @@ def _raw() -> tuple[str, Upload, Json | None, Any]:
     return dataset, raw_upload(site().store, name), options, callbacks
 
 
-def _header(name: str, pointer: str, read: Callable[[str, str, str], Any], faults: list[Fault]) -> Any | None:
-    """What a header says in JSON; None without it, and where it is at fault."""
-    text = request.headers.get(name)
-    if text is None:
-        return None
-    try:
-        return read(text, name, pointer)
-    except InvalidRequest as error:
-        faults += error.faults
-    except Refused as error:
-        faults.append(Fault(pointer, error.detail))
-    return None
-
-
-def _named(body: Json) -> tuple[Any, Any, Any, Any]:
-    """Files of an input folder. A member that is missing is left to the checks every import gets."""
-    unknown = [
-        Fault(f"/{name}", f"{name!r} is not a member here{nearest(name, _MEMBERS)}")
-        for name in body
-        if name not in _MEMBERS
-    ]
-    missing = [
-        Fault(f"/{name}", f"{name!r} is missing.") for name in ("dataset", "source") if name not in body
-    ]
-    if unknown or missing:
-        given = {name: body.get(name) for name in ("dataset", "options", "callbacks")}
-        rest = site().jobs.faults_beside("import", given)
-        kept = [each for each in rest if each.pointer != "/dataset" or "dataset" in body]
-        raise InvalidRequest([*unknown, *missing, *kept])
-    return body["dataset"], body["source"], body.get("options"), body.get("callbacks")
+def _header(member: str, read: Callable[[str, str, str], Any], faults: list[Fault]) -> Any | None:
+    name = f"Haulier-{member}"
+    return read_or_note(request.headers.get(name), name, f"/{member.lower()}", faults, read)

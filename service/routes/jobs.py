@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -84,12 +83,7 @@ def monitor_job(path: JobPath, query: WaitQuery) -> Response:
         return reply(status_view(job), 202, {**headers, "Location": own, "X-Progress": f"{job.percent} %"})
     error = wire.error_document(job)
     if error is not None:
-        return Response(
-            json.dumps(error, ensure_ascii=False) + "\n",
-            error["status"],
-            headers,
-            content_type="application/problem+json",
-        )
+        return reply(error, error["status"], headers, "application/problem+json")
     job, _ = site().jobs.artifact(job.id)
     return reply(wire.results_document(job), 200, headers)
 

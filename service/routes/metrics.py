@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from flask import Flask, Response, current_app, g, request
 
 from service.exposition import CONTENT_TYPE, Family, Histogram, Sample, family, render
+from service.remembered import Remembered
 from service.routes.openapi import TEXT, blueprint
 from service.routes.requests import NoQuery
 from service.routes.site import site
@@ -59,25 +60,9 @@ class Traffic:
         ]
 
 
-class Recent:
-    """Numbers of the database that are read anew when they are some seconds old."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._families: list[Family] = []
-        self._read = float("-inf")
-
-    def families(self) -> list[Family]:
-        with self._lock:
-            if time.monotonic() - self._read > _FRESH:
-                self._families = list(_jobs())
-                self._read = time.monotonic()
-            return self._families
-
-
 def install(app: Flask) -> None:
     traffic = app.extensions["haulier-traffic"] = Traffic()
-    app.extensions["haulier-recent"] = Recent()
+    app.extensions["haulier-recent"] = Remembered[None, list[Family]](_FRESH, lambda _: list(_jobs()))
 
     def begin() -> None:
         g.began = time.perf_counter()
@@ -97,8 +82,8 @@ def install(app: Flask) -> None:
 def metrics(query: NoQuery) -> Response:
     """Counters and gauges as Prometheus reads them"""
     traffic: Traffic = current_app.extensions["haulier-traffic"]
-    recent: Recent = current_app.extensions["haulier-recent"]
-    found = [*recent.families(), *_house(), *traffic.families()]
+    recent: Remembered[None, list[Family]] = current_app.extensions["haulier-recent"]
+    found = [*recent[None], *_house(), *traffic.families()]
     return Response(render(found), content_type=CONTENT_TYPE)
 
 

@@ -28,7 +28,7 @@ from service.eta import Estimate
 from service.model import Job
 from service.routes.documents import download_path
 from service.routes.site import absolute, site
-from service.routes.uploads import VIDEO, form_upload
+from service.routes.uploads import IMPORT, VIDEO, form_upload
 from service.waiting import QueuePlace
 
 pages = Blueprint("pages", __name__)
@@ -93,7 +93,7 @@ def report() -> Redirect | tuple[str, int]:
 def import_() -> Redirect | tuple[str, int]:
     """The form of an import."""
     try:
-        form = form_upload(site().store)
+        form = form_upload(site().store, IMPORT)
         job, _ = site().jobs.submit_import(dataset=form.required, source=form.uploads, options=form.json)
     except (InvalidRequest, ServiceError) as error:
         return _home("import", error), HTTPStatus.UNPROCESSABLE_ENTITY

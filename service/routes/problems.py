@@ -14,8 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from pipelines.errors import BadInput, Fault, InvalidRequest, NoSpace, PipelineError, UnknownDataset, nearest
 from service.errors import PROBLEMS, NoPartial, NotReady, ServiceError, TooFast, Unavailable, problem
-from service.pacing import pause
-from service.routes.site import site
+from service.routes.answers import pace
 
 log = structlog.get_logger()
 
@@ -74,8 +73,7 @@ def _invalid(error: InvalidRequest) -> Response:
 def _refused(error: ServiceError) -> Response:
     response = answer(error.code, error.detail, status=error.status, title=error.title)
     if isinstance(error, NotReady | NoPartial):
-        estimate = site().jobs.waiting.estimate(error.job)
-        response.headers["Retry-After"] = str(pause(estimate.seconds if estimate else None))
+        response.headers["Retry-After"] = pace(error.job)
     elif isinstance(error, TooFast):
         response.headers["Retry-After"] = str(error.seconds)
     elif isinstance(error, Unavailable):

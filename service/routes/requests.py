@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from flask import request
@@ -86,6 +86,21 @@ def as_json(text: bytes | str, name: str, pointer: str) -> Any:
             said = f"{name} has a NUL character or half a surrogate pair in {string[:40]!r}; leave it out."
             raise InvalidRequest([Fault(pointer, said)])
     return value
+
+
+def read_or_note(
+    text: str | None, name: str, pointer: str, faults: list[Fault], read: Callable[[str, str, str], Any]
+) -> Any | None:
+    """What JSON text says; None without it, and, with its faults noted, where it is wrong."""
+    if text is None:
+        return None
+    try:
+        return read(text, name, pointer)
+    except InvalidRequest as error:
+        faults += error.faults
+    except Refused as error:
+        faults.append(Fault(pointer, error.detail))
+    return None
 
 
 def idempotency_key() -> str | None:

@@ -6,8 +6,7 @@ before or after the files.
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -23,7 +22,9 @@ from pipelines.plan import Json
 from pipelines.store import Sink, Store
 from service.errors import Refused
 from service.jobs import Upload
-from service.routes.requests import as_json, as_object
+from service.routes.requests import as_json, as_object, read_or_note
+from service.routes.site import site
+from service.submission import folder_of, new_key
 
 _BLOCK = 1 << 18
 _FIELD_BYTES = 1 << 20
@@ -67,19 +68,19 @@ def raw_upload(store: Store, name: str) -> Upload:
             "The length of the file is not announced, so nobody could tell if it came whole; send it with "
             "Content-Length, or as multipart/form-data.",
         )
-    key, source = _new_key(), _Counted()
+    key, source = new_key(), _Counted()
     try:
         with store.put(key) as sink:
             while block := source.read(_BLOCK):
                 sink.write(block)
             source.check_complete()
     except BaseException:
-        store.delete(_folder(key))
+        store.delete(folder_of(key))
         raise
     return Upload(base_name(name), key, sink.bytes, sink.sha256)
 
 
-def form_upload(store: Store, fields: Fields = IMPORT) -> Form:
+def form_upload(store: Store, fields: Fields) -> Form:
     """The body as multipart/form-data; InvalidRequest with every fault of its parts."""
     boundary = request.mimetype_params.get("boundary", "")
     if not boundary or not boundary.isascii():
@@ -99,26 +100,39 @@ def form_upload(store: Store, fields: Fields = IMPORT) -> Form:
         source.check_complete()
         parser.finish()
         faults = parser.faults + _field_faults(texts, fields, bool(parser.uploads))
-        found = _json(texts.get(fields.json), fields.json, faults, as_object)
-        told = _json(texts.get("callbacks"), "callbacks", faults, as_json)
+        found, told = (
+            read_or_note(texts.get(name), f"The field {name}", f"/{name}", faults, read)
+            for name, read in ((fields.json, as_object), ("callbacks", as_json))
+        )
         if faults:
             raise InvalidRequest(faults)
         return Form(texts[fields.required], found, tuple(parser.uploads), told)
+
+
+def named_files(body: Json, kind: str, fields: Fields) -> tuple[Any, Any, Any, Any]:
+    """(required, source, JSON, callbacks) of a JSON body that names files of an input folder.
+
+    All that is wrong with it is told at once.
+    """
+    members = (fields.required, "source", fields.json, "callbacks")
+    faults = [
+        Fault(f"/{name}", f"{name!r} is not a member here{nearest(name, members)}")
+        for name in body
+        if name not in members
+    ]
+    faults += [Fault(f"/{name}", f"{name!r} is missing.") for name in members[:2] if name not in body]
+    if faults:
+        given = {name: body.get(name) for name in members if name != "source"}
+        rest = site().jobs.faults_beside(kind, given)
+        kept = [each for each in rest if each.pointer != f"/{fields.required}" or fields.required in body]
+        raise InvalidRequest([*faults, *kept])
+    return body[fields.required], body["source"], body.get(fields.json), body.get("callbacks")
 
 
 def base_name(name: str) -> str:
     """What the client calls the file, without folders and control characters."""
     plain = "".join(c for c in name.replace("\\", "/") if c.isprintable())
     return PurePosixPath(plain).name[:_NAME_LENGTH] or "upload"
-
-
-def _new_key() -> str:
-    """Where a file goes: a folder of its own."""
-    return f"uploads/{uuid.uuid4().hex}/data"
-
-
-def _folder(key: str) -> str:
-    return key.removesuffix("/data")
 
 
 class _Counted:
@@ -172,7 +186,7 @@ class _Parser(MultiPartParser):
             self.faults.append(Fault(f"/{event.name}", fault))
             return cast(IO[bytes], _Receiver(None))
         self.finish()
-        key = _new_key()
+        key = new_key()
         self.keys.append(key)
         sink = self._putting.enter_context(self._store.put(key))
         self._written = (base_name(event.filename or ""), key, sink)
@@ -191,7 +205,7 @@ class _Parser(MultiPartParser):
         with suppress(type(error)):
             self._putting.__exit__(type(error), error, None)
         for key in self.keys:
-            self._store.delete(_folder(key))
+            self._store.delete(folder_of(key))
 
 
 @contextmanager
@@ -240,17 +254,3 @@ def _field_faults(texts: Any, fields: Fields, has_file: bool) -> list[Fault]:
         what = "to import" if fields is IMPORT else "to work on"
         found.append(Fault("/file", f"The field file is missing; send the file {what}."))
     return found
-
-
-def _json(
-    text: str | None, name: str, faults: list[Fault], read: Callable[[str, str, str], Any]
-) -> Any | None:
-    if text is None:
-        return None
-    try:
-        return read(text, f"The field {name}", f"/{name}")
-    except InvalidRequest as error:
-        faults += error.faults
-    except Refused as error:
-        faults.append(Fault(f"/{name}", error.detail))
-    return None

@@ -7,7 +7,6 @@ from typing import Any
 from flask import Response, request
 from pydantic import BaseModel, Field
 
-from pipelines.errors import Fault, InvalidRequest, nearest
 from pipelines.plan import Json
 from service.errors import Refused
 from service.routes import documents as wire
@@ -26,12 +25,10 @@ from service.routes.requests import (
     priority,
 )
 from service.routes.site import site
-from service.routes.uploads import VIDEO, form_upload
+from service.routes.uploads import VIDEO, form_upload, named_files
 from service.submission import Sources
 
 api = blueprint("videos")
-
-_MEMBERS = ("operation", "source", "parameters", "callbacks")
 
 
 class VideoRequest(BaseModel):
@@ -72,7 +69,7 @@ def create_video(query: DryRunQuery) -> Response:
     if is_json():
         body = json_object()
         dry = asked_by(body)
-        return _submit(*_named(body), dry)
+        return _submit(*named_files(body, "video", VIDEO), dry)
     raise Refused(
         "unsupported-media-type",
         "Send multipart/form-data with the fields operation, file and perhaps parameters, or "
@@ -125,21 +122,3 @@ def _submit(operation: Any, source: Sources, parameters: Json | None, callbacks:
         priority=priority(),
     )
     return accepted(*job)
-
-
-def _named(body: Json) -> tuple[Any, Any, Any, Any]:
-    """Files of an input folder; everything that is wrong with the members is told at once."""
-    faults = [
-        Fault(f"/{name}", f"{name!r} is not a member here{nearest(name, _MEMBERS)}")
-        for name in body
-        if name not in _MEMBERS
-    ]
-    faults += [
-        Fault(f"/{name}", f"{name!r} is missing.") for name in ("operation", "source") if name not in body
-    ]
-    if faults:
-        given = {name: body.get(name) for name in ("operation", "parameters", "callbacks")}
-        rest = site().jobs.faults_beside("video", given)
-        kept = [each for each in rest if each.pointer != "/operation" or "operation" in body]
-        raise InvalidRequest([*faults, *kept])
-    return body["operation"], body["source"], body.get("parameters"), body.get("callbacks")
