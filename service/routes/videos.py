@@ -26,7 +26,7 @@ from service.routes.requests import (
 )
 from service.routes.site import site
 from service.routes.uploads import VIDEO, form_upload, named_files
-from service.submission import Sources
+from service.submission import Sources, given
 
 api = blueprint("videos")
 
@@ -63,12 +63,13 @@ _FORM: dict[str, Any] = {
 )
 def create_video(query: DryRunQuery) -> Response:
     """Start a video operation, or ask what it would cost"""
+    dry = asked_by()  # before a byte of a file is stored
     if request.mimetype == "multipart/form-data":
         form = form_upload(site().store, VIDEO)
-        return _submit(form.required, form.uploads, form.json, form.callbacks, asked_by())
+        return _submit(form.required, form.uploads, form.json, form.callbacks, dry)
     if is_json():
         body = json_object()
-        dry = asked_by(body)
+        dry |= asked_by(body)
         return _submit(*named_files(body, "video", VIDEO), dry)
     raise Refused(
         "unsupported-media-type",
@@ -109,9 +110,8 @@ def video_operations(query: NoQuery) -> Response:
 
 def _submit(operation: Any, source: Sources, parameters: Json | None, callbacks: Any, dry: bool) -> Response:
     if dry:
-        asked = {"operation": operation, "parameters": parameters or {}}
-        if callbacks is not None:
-            asked["callbacks"] = callbacks
+        asked = {"operation": operation, "parameters": {} if parameters is None else parameters}
+        asked |= given(callbacks=callbacks)
         return previewed("video", asked, source)
     job = site().jobs.submit_video(
         operation=operation,

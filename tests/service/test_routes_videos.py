@@ -103,6 +103,16 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_stays(
     assert house.files() == [] and house.jobs() == []
 
 
+def test_a_dry_run_refuses_what_a_submission_refuses_and_stores_nothing(house: House, film: Path) -> None:
+    files = [(io.BytesIO(film.read_bytes()), film.name)]
+    data = {"operation": "probe", "file": files}
+    assert pointers(house.call("POST", "/api/videos?dryRun=yes", data=data)) == [""]
+    body = {"operation": "probe", "source": "film.mp4", "parameters": []}
+    asked, dry = (house.call("POST", f"/api/videos{query}", json=body) for query in ("", "?dryRun=true"))
+    assert asked.json["errors"] == dry.json["errors"] != []
+    assert not house.files()
+
+
 def test_without_ffmpeg_a_video_is_refused_with_the_cure_and_a_report_is_not(
     house: House, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
